@@ -1,0 +1,1 @@
+"""What we measure on demand. Runs without a screen."""

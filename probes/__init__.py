@@ -1,0 +1,1 @@
+"""What we know of the fleet, and how we learn it. Runs without a screen."""

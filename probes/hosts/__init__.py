@@ -1,0 +1,1 @@
+"""How we live on a host: transport, agent, session, supervisor."""

@@ -1,0 +1,1 @@
+"""Where hosts come from: the config file, ssh_config, plain arguments."""

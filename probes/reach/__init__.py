@@ -1,0 +1,1 @@
+"""How we look at a host from outside: names, TCP, HTTP."""

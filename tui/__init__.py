@@ -1,0 +1,1 @@
+"""What a person sees and types: the terminal dashboard and the command line."""
