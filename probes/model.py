@@ -1,0 +1,341 @@
+"""The facts quarterdeck keeps, as frozen types with units in their names.
+
+What the agent sends *is* what is stored: the wire types (``Hello``, ``Sample``, ``Processes``, ``Note``) are decoded
+straight into these structs. Nested wire types are JSON arrays in field order (short lines, fast decoding); the four
+line types are JSON objects with a ``t`` tag. A value that could not be read is ``None``, and ``missing`` of the same
+object names the field and the reason; never 0.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct, field
+
+Reason = Literal["unsupported", "denied", "error", "timeout", "gpu_lost", "not_yet"]
+Missing = dict[str, Reason]
+
+
+# --- what a host says (wire types) -------------------------------------------------------------------------------
+
+
+class Mig(Struct, frozen=True, array_like=True, gc=False):
+    """One MIG instance of a GPU."""
+
+    index: int
+    uuid: str | None
+    name: str | None
+    memory_total_bytes: int | None
+    memory_used_bytes: int | None
+
+
+class Gpu(Struct, frozen=True, array_like=True, gc=False):
+    """One GPU at one moment. Source: NVML, or `nvidia-smi --query-gpu` in sh mode."""
+
+    index: int
+    uuid: str | None
+    name: str | None
+    utilization_pct: float | None
+    memory_total_bytes: int | None
+    memory_used_bytes: int | None
+    memory_free_bytes: int | None
+    memory_reserved_bytes: int | None
+    temperature_c: float | None
+    power_w: float | None
+    power_limit_w: float | None
+    sm_clock_mhz: float | None
+    memory_clock_mhz: float | None
+    fan_pct: float | None
+    pstate: str | None
+    throttle_reasons: tuple[str, ...] | None
+    ecc_corrected: int | None
+    ecc_uncorrected: int | None
+    pcie_gen: int | None
+    pcie_width: int | None
+    mig: tuple[Mig, ...]
+    missing: Missing
+
+
+class Cpu(Struct, frozen=True, array_like=True, gc=False):
+    """CPU use over the last interval (needs two readings) and load. Source: /proc/stat, /proc/loadavg."""
+
+    count: int
+    utilization_pct: float | None
+    per_core_pct: tuple[float | None, ...] | None
+    load1: float | None
+    load5: float | None
+    load15: float | None
+
+
+class Memory(Struct, frozen=True, array_like=True, gc=False):
+    """Memory. ``used`` is total minus available, as `free` says it. Source: /proc/meminfo."""
+
+    total_bytes: int | None
+    used_bytes: int | None
+    available_bytes: int | None
+    swap_total_bytes: int | None
+    swap_used_bytes: int | None
+
+
+class Disk(Struct, frozen=True, array_like=True, gc=False):
+    """One mounted block file system. Source: statvfs and /proc/diskstats."""
+
+    mount: str
+    device: str
+    total_bytes: int | None
+    used_bytes: int | None
+    read_bytes_per_s: float | None
+    write_bytes_per_s: float | None
+    missing: Missing
+
+
+class Net(Struct, frozen=True, array_like=True, gc=False):
+    """One network interface. Source: /proc/net/dev."""
+
+    name: str
+    rx_bytes_per_s: float | None
+    tx_bytes_per_s: float | None
+    missing: Missing
+
+
+class Xid(Struct, frozen=True, array_like=True, gc=False):
+    """One NVIDIA XID error of the kernel log. ``uptime_s`` is the host's clock since its boot."""
+
+    uptime_s: float
+    pci: str
+    code: int
+    message: str
+
+
+class AgentUse(Struct, frozen=True, array_like=True, gc=False):
+    """What the agent itself costs the host, measured by itself."""
+
+    cpu_pct: float | None
+    rss_bytes: int | None
+
+
+class Sample(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
+    """All fast-changing facts of one host at one moment.
+
+    ``interval_s`` is what passed on the host's clock since the sample before (``None`` on the first); ``echo`` is the
+    last heartbeat token the agent has seen and the milliseconds since then, from which the watcher bounds how old the
+    sample can be without comparing two clocks. ``xid_events`` is what the kernel log holds (bounded to the newest).
+    """
+
+    seq: int
+    uptime_s: float
+    cpu: Cpu
+    memory: Memory
+    agent: AgentUse
+    interval_s: float | None = None
+    echo: tuple[int, int] | None = None
+    disks: tuple[Disk, ...] = ()
+    net: tuple[Net, ...] = ()
+    gpus: tuple[Gpu, ...] = ()
+    xid_events: tuple[Xid, ...] | None = None
+    missing: Missing = {}
+
+
+class Process(Struct, frozen=True, array_like=True, gc=False):
+    """One process. ``cpu_pct`` is of one core, over the last interval."""
+
+    pid: int
+    user: str | None
+    name: str
+    cpu_pct: float | None
+    rss_bytes: int | None
+
+
+class GpuProcess(Struct, frozen=True, array_like=True, gc=False):
+    """One process on one GPU (``gpu`` is the GPU's index)."""
+
+    gpu: int
+    pid: int
+    user: str | None
+    name: str | None
+    memory_bytes: int | None
+
+
+class Processes(Struct, frozen=True, gc=False, tag_field="t", tag="p"):
+    """The process list: the busiest (bounded) and all GPU processes. Every 30 s, or each tick on request."""
+
+    total: int
+    top: tuple[Process, ...]
+    gpu: tuple[GpuProcess, ...] | None
+    missing: Missing = {}
+
+
+class Unit(Struct, frozen=True, array_like=True, gc=False):
+    """One container or systemd unit. ``kind``: docker | systemd; ``state`` in the tool's own word."""
+
+    kind: str
+    name: str
+    state: str
+    detail: str
+
+
+class Hello(Struct, frozen=True, gc=False, tag_field="t", tag="h"):
+    """What does not change while a host is up; sent first, and again when it changed.
+
+    ``mode``: ``python+nvml``, ``python`` (no NVIDIA driver), ``sh+nvidia-smi``, ``sh``.
+    """
+
+    mode: str
+    hostname: str
+    os: str | None = None
+    kernel: str | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    python: str | None = None
+    boot_id: str | None = None
+    pid: int | None = None
+    units: tuple[Unit, ...] | None = None
+    missing: Missing = {}
+
+
+class Note(Struct, frozen=True, gc=False, tag_field="t", tag="n"):
+    """The agent's own word about something that went wrong, or that it needs (``need``: ``pynvml``)."""
+
+    layer: str
+    text: str
+    need: str | None = None
+
+
+Line = Hello | Sample | Processes | Note
+
+
+# --- what we configure -------------------------------------------------------------------------------------------
+
+
+class ServiceKind(StrEnum):
+    """How a service is checked once its port answers."""
+
+    TCP = "tcp"
+    HTTP = "http"
+    SSH = "ssh"
+    VOICEVOX = "voicevox"
+    OPENVOICE = "openvoice"
+    OPENAI = "openai"
+
+
+class Service(Struct, frozen=True):
+    """One service of a host. ``path`` and ``expect_*`` only matter to the HTTP kinds.
+
+    ``expect_json`` maps dotted JSON paths to the values that mean healthy (any of).
+    """
+
+    name: str
+    port: int
+    kind: ServiceKind = ServiceKind.TCP
+    path: str | None = None
+    tls: bool = False
+    tls_verify: bool = True
+    expect_status: tuple[int, ...] = ()
+    expect_json: dict[str, tuple[str | int | float | bool | None, ...]] = {}
+
+
+class Host(Struct, frozen=True):
+    """One host as configured. ``user``, ``port`` etc. left ``None`` come from ssh_config, else ssh's defaults.
+
+    ``address`` is what is dialled: a name, an address or an ssh_config alias. ``local`` hosts need no SSH.
+    """
+
+    id: str
+    address: str
+    port: int | None = None
+    user: str | None = None
+    identity_files: tuple[str, ...] = ()
+    known_hosts: tuple[str, ...] = ()
+    proxy_jump: str | None = None
+    groups: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+    services: tuple[Service, ...] = ()
+    local: bool = False
+    simulated: bool = False
+
+
+# --- what we conclude about a connection -------------------------------------------------------------------------
+
+
+class LinkState(StrEnum):
+    """The state of our link to a host, in the words shown."""
+
+    CONNECTING = "connecting"
+    LIVE = "live"
+    STALE = "stale"
+    UNREACHABLE = "unreachable"
+    AUTH_FAILED = "auth_failed"
+    HOST_KEY_UNKNOWN = "host_key_unknown"
+    HOST_KEY_CHANGED = "host_key_changed"
+    AGENT_FAILED = "agent_failed"
+    PAUSED = "paused"
+
+
+class Link(Struct, frozen=True):
+    """A link state with its time and, when it is bad, the layer, the cause and what to do.
+
+    ``layer``: resolve, tcp, banner, kex, host_key, auth, jump, bootstrap, first_sample, silence, agent, flood.
+    """
+
+    state: LinkState
+    since_boot_s: float
+    since_wall_s: float
+    layer: str | None = None
+    cause: str | None = None
+    next_step: str | None = None
+    attempt: int = 0
+    retry_at_boot_s: float | None = None
+
+
+class PortState(StrEnum):
+    """What a connect to a port proved."""
+
+    OPEN = "open"
+    REFUSED = "refused"
+    FILTERED = "filtered"
+    REJECTED = "rejected_by_firewall"
+    UNREACHABLE = "unreachable"
+    UNRESOLVED = "unresolved"
+    NOT_PROBED = "not_probed"
+
+
+class Health(StrEnum):
+    """What the service said of itself once the port was open."""
+
+    OK = "ok"
+    FAILING = "failing"
+    UNKNOWN = "unknown"
+
+
+class ServiceState(Struct, frozen=True, gc=False):
+    """The last probe of one service. ``detail`` says why in words; ``via`` names the jump host that probed."""
+
+    name: str
+    port: int
+    state: PortState
+    connect_ms: float | None = None
+    health: Health = Health.UNKNOWN
+    detail: str = ""
+    via: str | None = None
+    at_boot_s: float = 0.0
+    phases_ms: dict[str, float] = field(default_factory=dict[str, float])
+
+
+class Severity(StrEnum):
+    """How loud an event is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class Event(Struct, frozen=True, gc=False):
+    """Something rare worth a line in the event log: a link or service that changed, an XID, a version drift."""
+
+    at_wall_s: float
+    at_boot_s: float
+    host: str | None
+    severity: Severity
+    kind: str
+    text: str
