@@ -1,0 +1,44 @@
+"""What the dashboard asks of the machinery that watches hosts; the supervisor is it, tests bring their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from probes.config import Settings
+
+
+class Backend(Protocol):
+    """Owner of all sessions and probers."""
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        ...
+
+    def reconnect(self, host_id: str) -> None:
+        """Drop the connection of a host, if any, and connect now."""
+        ...
+
+    def pause(self, host_id: str) -> None:
+        """Stop watching a host."""
+        ...
+
+    def resume(self, host_id: str) -> None:
+        """Watch a paused host again."""
+        ...
+
+    def want_processes(self, host_id: str, wanted: bool) -> None:  # noqa: FBT001 - a switch
+        """Ask for the process list with every sample, or no longer."""
+        ...
+
+    def probe_services(self, host_id: str) -> None:
+        """Probe the services of a host now."""
+        ...
+
+    def apply(self, settings: Settings) -> None:
+        """Take a new configuration."""
+        ...
+
+    def ssh_argv(self, host_id: str) -> list[str]:
+        """The ``ssh`` command line that a person would type for this host."""
+        ...
