@@ -63,11 +63,11 @@ class _Json:
             report.add(key, f"{shown(cast('Any', value))} names no field", 'a table such as { status = "healthy" }')
             return BAD
         for dotted, inner, item in _leaves(cast("dict[str, Any]", value), "", key, 0):
-            values = item if isinstance(item, list) else [item]
+            values = cast("list[Any]", item) if isinstance(item, list) else [item]
             if not all(dotted.split(".")) or clean(dotted) != dotted:
                 report.add(inner, "is not the name of a JSON field", "a name, or names with dots between them")
             elif not values or not all(_scalar(one) for one in values):
-                report.add(inner, f"{shown(item)} cannot be compared with", _JSON_EXPECTED)
+                report.add(inner, f"{shown(cast('Any', item))} cannot be compared with", _JSON_EXPECTED)
             elif dotted in found:
                 report.add(inner, "is given twice", "each field once")
             else:
@@ -82,7 +82,7 @@ def _leaves(table: dict[str, Any], path: str, key: str, depth: int) -> Iterator[
         if isinstance(item, dict) and item and depth < _MAX_DEPTH:
             yield from _leaves(cast("dict[str, Any]", item), dotted, join(key, name), depth + 1)
         else:
-            yield dotted, join(key, name), cast("Any", item)
+            yield dotted, join(key, name), item
 
 
 def _scalar(value: Any) -> bool:

@@ -73,9 +73,16 @@ def read_aliases(files: Iterable[str]) -> Aliases:
     aliases = Aliases()
     budget = [_MAX_FILES]
     for name in files:
-        for words in _host_lines(Path(name).expanduser(), 0, budget):
+        for words in _host_lines(_expanded(name), 0, budget):
             aliases.add(words)
     return aliases
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # no such home: then no such file either
+        return Path(name)
 
 
 def _host_lines(path: Path, depth: int, budget: list[int]) -> Iterator[list[str]]:
@@ -113,8 +120,8 @@ def _split(line: str) -> tuple[str, list[str]]:
 
 def _included(word: str, parent: Path) -> list[Path]:
     """The files an Include names: relative to ~/.ssh as ssh says, sorted as glob(3) sorts."""
-    pattern = Path(word).expanduser()
+    pattern = _expanded(word)
     if not pattern.is_absolute():
-        base = Path("/etc/ssh") if str(parent).startswith("/etc/ssh/") else Path("~/.ssh").expanduser()
+        base = Path("/etc/ssh") if str(parent).startswith("/etc/ssh/") else _expanded("~/.ssh")
         pattern = base / pattern
     return [Path(name) for name in sorted(glob.glob(str(pattern)))[:_MAX_FILES]]  # noqa: PTH207 - a whole path
