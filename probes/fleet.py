@@ -215,6 +215,8 @@ class Fleet:
         history = record.history
         if history is None or history.gpus < len(sample.gpus):
             history = record.history = History(len(sample.gpus))
+        if sample.xid_events:
+            self._announce_xids(host_id, record.sample, sample)
         record.sample = sample
         record.sample_at_boot_s = at_boot_s
         record.sample_at_wall_s = clock.wall_s()
@@ -223,6 +225,14 @@ class Fleet:
         history.append(at_boot_s, sample)
         self.lines += 1
         self._dirty.add(host_id)
+
+    def _announce_xids(self, host_id: str, before: Sample | None, sample: Sample) -> None:
+        if before is None:  # what the kernel log held before we looked is not news
+            return
+        known = set(before.xid_events or ())
+        for xid in sample.xid_events or ():
+            if xid not in known:
+                self.event(host_id, Severity.CRITICAL, "xid", f"XID {xid.code} on {xid.pci}: {xid.message}")
 
     def set_processes(self, host_id: str, processes: Processes, at_boot_s: float) -> None:
         """Store a process list."""

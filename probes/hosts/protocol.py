@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
 
 import msgspec
 
-from probes.model import Line, Xid
+from probes.model import Line
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -69,11 +69,6 @@ def _clean_struct(value: _T) -> _T:
         items = cast("dict[str, object]", value)
         return cast("_T", {clean(key): _clean_struct(item) for key, item in items.items()})
     return value
-
-
-def xid_key(xid: Xid) -> tuple[float, str, int]:
-    """What makes an XID event the same event when a sample repeats it."""
-    return (xid.uptime_s, xid.pci, xid.code)
 
 
 class LineSplitter:

@@ -35,6 +35,8 @@ class Condition(Struct, frozen=True):
     reasons: tuple[str, ...]
 
 
+#: an XID error colours its host for this long; after that it stands in the Host screen only
+XID_RECENT_S = 3600.0
 #: link states in which the host, or our way to it, is known not to work
 _DOWN = frozenset(
     {
@@ -95,9 +97,9 @@ def _judge_sample(sample: Sample, limits: Thresholds, found: list[tuple[Level, s
     reason = sample.missing.get("gpus")
     if reason is not None and reason != "unsupported":
         found.append((Level.DEGRADED, f"GPUs unreadable: {reason}"))
-    if sample.xid_events:
-        worst = sample.xid_events[-1]
-        found.append((Level.DEGRADED, f"XID {worst.code} on {worst.pci}"))
+    xid = sample.xid_events[-1] if sample.xid_events else None
+    if xid is not None and sample.uptime_s - xid.uptime_s < XID_RECENT_S:
+        found.append((Level.DEGRADED, f"XID {xid.code} on {xid.pci}"))
     memory = sample.memory
     if memory.total_bytes and memory.used_bytes is not None:
         pct = memory.used_bytes / memory.total_bytes * 100

@@ -1,0 +1,222 @@
+"""One SSH handshake under our own clocks: which phase it is in, when that phase is over, and what the host key was."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+
+from probes.errors import AuthError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
+from probes.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probes.config import Intervals
+    from probes.hosts.asker import Asker
+    from probes.hosts.known_hosts import Trusted
+    from probes.hosts.ssh_config import DialPlan
+    from probes.model import Host
+
+_MAX_PROMPTS: Final = 8
+
+
+class _Client(asyncssh.SSHClient):
+    """asyncssh's callbacks, noted down."""
+
+    def __init__(self, owner: Handshake) -> None:
+        self.owner = owner
+
+    def connection_made(self, conn: Any) -> None:
+        self.owner.ssh = conn
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        del host, addr, port
+        return self.owner.judge_key(key)
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        del host, addr, port
+        self.owner.judge_key(key)
+        return False
+
+    def begin_auth(self, username: str) -> None:
+        del username
+        self.owner.begin("auth")
+
+    async def password_auth_requested(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return await self.owner.question("Password")
+
+    def kbdint_auth_requested(self) -> str | None:
+        return "" if self.owner.may_ask() else None
+
+    async def kbdint_challenge_received(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, name: str, instructions: str, lang: str, prompts: Any
+    ) -> Any:
+        del lang
+        head = clean(" ".join(part for part in (name, instructions) if part), 200)
+        answers: list[str] = []
+        for prompt, echo in list(prompts)[:_MAX_PROMPTS]:
+            text = " ".join(part for part in (head, clean(str(prompt), 120)) if part)
+            answer = await self.owner.question(text, secret=not echo)
+            if answer is None:
+                return None
+            answers.append(answer)
+        return answers
+
+
+class Handshake:
+    """Runs ``asyncssh.connect`` with per-phase limits and turns what it sees into named failures."""
+
+    def __init__(self, host: Host, plan: DialPlan, trusted: Trusted, intervals: Intervals, asker: Asker | None) -> None:
+        self.ssh: Any = None
+        self.phases_ms: dict[str, float] = {}
+        #: the key to remember, when the host was unknown and accept-new is on
+        self.new_key: asyncssh.SSHKey | None = None
+        self._host, self._plan, self._trusted, self._asker = host, plan, trusted, asker
+        self._limits = {"banner": intervals.banner_s, "kex": intervals.kex_s, "auth": intervals.auth_s}
+        self._phase = "banner"
+        self._began = time.perf_counter()
+        self._paused_s = 0.0
+        self._asking = 0
+        self._asked = 0
+        self._key_error: LinkError | None = None
+        self._on_phase: Callable[[str], None] = lambda _: None
+
+    async def run(self, options: dict[str, Any], on_phase: Callable[[str], None]) -> Any:
+        """Connect and authenticate; returns asyncssh's connection.
+
+        Raises:
+            LinkError: a phase timed out or the host key is not the known one.
+            Exception: asyncssh's own errors, to be translated by the caller.
+        """
+        self._on_phase = on_phase
+        self._began = time.perf_counter()
+        on_phase("banner")
+        task = asyncio.ensure_future(
+            asyncssh.connect(client_factory=lambda: _Client(self), **self._with_key_types(options))
+        )
+        try:
+            while True:
+                done, _ = await asyncio.wait({task}, timeout=self._left_s())
+                if done:
+                    break
+                if self._left_s() <= 0:
+                    raise self._late()
+            try:
+                connection = task.result()
+            except asyncssh.HostKeyNotVerifiable as error:
+                raise self._key_error or HostKeyChangedError(
+                    clean(str(error)), layer="host_key", next_step="compare the key with the one you trust"
+                ) from None
+            except (asyncssh.ConnectionLost, ConnectionError) as error:
+                self._advance()
+                raise self._key_error or HandshakeError(
+                    f"connection closed during {self._phase}: {clean(str(error), 120)}",
+                    layer=self._phase,
+                    next_step="check MaxStartups, fail2ban and the server's log",
+                ) from None
+            self.begin("done")
+            return connection
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
+                if self.ssh is not None:
+                    self.ssh.abort()
+
+    def _with_key_types(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure."""
+        if "server_host_key_algs" in options or not self._trusted.keys or self._trusted.authorities:
+            return options
+        names: list[str] = []
+        for key in self._trusted.keys:
+            names += [alg.decode() for alg in key.sig_algorithms]
+        return {**options, "server_host_key_algs": "^" + ",".join(dict.fromkeys(names))}
+
+    # --- phases ---
+
+    def begin(self, phase: str) -> None:
+        """Note that a phase begins (and the one before has ended)."""
+        now = time.perf_counter()
+        self.phases_ms[self._phase] = (now - self._began - self._paused_s) * 1000
+        self._phase, self._began, self._paused_s = phase, now, 0.0
+        if phase in self._limits:
+            self._on_phase(phase)
+
+    def _advance(self) -> None:
+        if self._phase == "banner" and self.ssh is not None and self.ssh.get_extra_info("server_version"):
+            self.begin("kex")
+
+    def _left_s(self) -> float:
+        self._advance()
+        if self._asking:
+            return 0.5  # the person's time is not the host's
+        limit = self._limits.get(self._phase, 5.0)
+        return max(limit - (time.perf_counter() - self._began - self._paused_s), 0.0)
+
+    def _late(self) -> LinkError:
+        limit = self._limits.get(self._phase, 5.0)
+        if self._phase == "banner":
+            return HandshakeError(
+                f"port open, no SSH banner in {limit:g} s",
+                layer="banner",
+                next_step="sshd or the host hangs, or something else listens there: look at its console",
+            )
+        if self._phase == "kex":
+            return HandshakeError(
+                f"banner fine, key exchange did not finish in {limit:g} s",
+                layer="kex",
+                next_step="a path-MTU black hole or an overloaded host",
+            )
+        return AuthError(
+            f"authentication as {self._plan.user} did not finish in {limit:g} s",
+            layer="auth",
+            next_step="sshd may wait for DNS, PAM or LDAP on the host",
+        )
+
+    # --- the host key ---
+
+    def judge_key(self, key: asyncssh.SSHKey) -> bool:
+        """Decide about a key that is not among the trusted ones; true only for accept-new of an unknown host."""
+        print_ = key.get_fingerprint()
+        plan = self._plan
+        name = plan.address if plan.port == 22 else f"[{plan.address}]:{plan.port}"
+        if self._trusted.known:
+            self._key_error = HostKeyChangedError(
+                f"{name} presents {key.get_algorithm()} {print_}, not the key in known_hosts: maybe not your host",
+                layer="host_key",
+                next_step=f"if it was rebuilt, verify that fingerprint on its console, then: ssh-keygen -R '{name}'",
+            )
+            return False
+        if plan.accept_new:
+            self.new_key = key
+            return True
+        self._key_error = HostKeyUnknownError(
+            f"{name} is not in known_hosts (it presents {key.get_algorithm()} {print_})",
+            layer="host_key",
+            next_step=f"verify that fingerprint, then connect once: ssh -p {plan.port} {plan.user}@{plan.address}",
+        )
+        return False
+
+    # --- questions ---
+
+    def may_ask(self) -> bool:
+        """Whether a person may be asked now."""
+        return self._asker is not None and self._asked < _MAX_PROMPTS
+
+    async def question(self, prompt: str, *, secret: bool = True) -> str | None:
+        """Ask the person; the time this takes does not count against the phase."""
+        if self._asker is None or not self.may_ask():
+            return None
+        self._asked += 1
+        self._asking += 1
+        started = time.perf_counter()
+        try:
+            return await self._asker.ask(
+                f"{prompt} for {self._plan.user}@{self._plan.address}", host_id=self._host.id, secret=secret
+            )
+        finally:
+            self._asking -= 1
+            self._paused_s += time.perf_counter() - started

@@ -1,0 +1,149 @@
+"""Shared connections to jump hosts: one per jump specification, kept while somebody uses it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from probes.errors import ConnectError, LinkError
+from probes.model import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probes.hosts.transport import Connection, Transport
+
+
+class _Shared:
+    """One jump connection, or the attempt to make it."""
+
+    __slots__ = ("connection", "task", "users")
+
+    def __init__(self, task: asyncio.Task[Connection]) -> None:
+        self.task = task
+        self.connection: Connection | None = None
+        self.users = 0
+
+
+class JumpPool:
+    """Jump connections by specification (``user@host:port``, or a comma list: the last hop is reached via the rest)."""
+
+    class Lease:
+        """One user's hold on a shared jump connection."""
+
+        __slots__ = ("_pool", "_shared", "spec", "ssh")
+
+        def __init__(self, pool: JumpPool, spec: str, shared: _Shared, ssh: Any) -> None:
+            self._pool: JumpPool | None = pool
+            self._shared = shared
+            self.spec = spec
+            self.ssh = ssh
+
+        def release(self) -> None:
+            """Give the connection back; the last one out lets it be closed."""
+            pool, self._pool = self._pool, None
+            if pool is not None:
+                pool.release(self.spec, self._shared)
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._shared: dict[str, _Shared] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def lease(self, spec: str, target: Host, on_phase: Callable[[str], None]) -> Lease:
+        """Return a lease on the connection for ``spec``, made now if nobody has one.
+
+        Raises:
+            LinkError: the jump host itself could not be reached; the cause starts with its name.
+        """
+        shared = self._shared.get(spec)
+        if shared is not None and shared.task.done() and not _usable(shared):
+            self._shared.pop(spec, None)
+            shared = None
+        if shared is None:
+            task = asyncio.create_task(self._connect(spec, target, on_phase), name=f"jump {spec}")
+            shared = self._shared[spec] = _Shared(task)
+        shared.users += 1
+        try:
+            # several hosts wait for one attempt: the first one's cancellation must not end it for the others
+            connection = await asyncio.shield(shared.task)
+        except LinkError as error:
+            self.release(spec, shared)
+            copy = type(error)(f"jump host {spec}: {error.cause}", layer=error.layer, next_step=error.next_step)
+            raise copy from None
+        except BaseException:
+            self.release(spec, shared)
+            raise
+        shared.connection = connection
+        return JumpPool.Lease(self, spec, shared, connection.ssh)
+
+    def current(self, spec: str) -> Any:
+        """Return asyncssh's connection for ``spec`` if one is up now, else None."""
+        shared = self._shared.get(spec)
+        return shared.connection.ssh if shared is not None and shared.connection and _usable(shared) else None
+
+    def release(self, spec: str, shared: _Shared) -> None:
+        """Count one user less; close when nobody is left."""
+        shared.users -= 1
+        if shared.users > 0:
+            return
+        if self._shared.get(spec) is shared:
+            del self._shared[spec]
+        task = asyncio.create_task(_end(shared), name=f"close jump {spec}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Close every jump connection, in bounded time."""
+        for shared in list(self._shared.values()):
+            task = asyncio.create_task(_end(shared))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        self._shared.clear()
+        if self._closing:
+            await asyncio.wait(set(self._closing), timeout=3.0)
+
+    async def _connect(self, spec: str, target: Host, on_phase: Callable[[str], None]) -> Connection:
+        before, _, last = spec.rpartition(",")
+        host = _jump_host(last.strip(), before.strip() or None, target)
+        if host.address == target.address and host.port == target.port:
+            raise ConnectError("is the host itself", layer="jump", next_step="mend proxy_jump")
+        return await self._transport.connect(host, lambda phase: on_phase(f"jump {phase}"))
+
+
+def _usable(shared: _Shared) -> bool:
+    if shared.task.cancelled() or (shared.task.done() and shared.task.exception() is not None):
+        return False
+    if not shared.task.done():
+        return True
+    return not shared.task.result().ssh.is_closed()
+
+
+async def _end(shared: _Shared) -> None:
+    if not shared.task.done():
+        shared.task.cancel()
+        await asyncio.wait({shared.task}, timeout=2.0)
+    if shared.task.done() and not shared.task.cancelled() and shared.task.exception() is None:
+        await shared.task.result().close()
+
+
+def _jump_host(spec: str, before: str | None, target: Host) -> Host:
+    text = spec.removeprefix("ssh://")
+    user, at, rest = text.rpartition("@")
+    address, port = rest, None
+    if rest.startswith("["):
+        address, _, tail = rest[1:].partition("]")
+        port = int(tail[1:]) if tail[1:].isdigit() else None
+    elif rest.count(":") == 1:
+        address, _, number = rest.partition(":")
+        port = int(number) if number.isdigit() else None
+    return Host(
+        id=spec,
+        address=address,
+        port=port,
+        user=user if at else None,
+        identity_files=target.identity_files,
+        known_hosts=target.known_hosts,
+        # an empty string means: no jump, whatever ssh_config says (the first hop is dialled directly)
+        proxy_jump=before,
+    )

@@ -1,0 +1,109 @@
+"""The known_hosts files: parsed once, asked per host, appended to only on ``accept-new``.
+
+Parsing and matching (hashed lines cost about 10 us each) are asyncssh's and run in a thread. Lines that cannot be
+parsed are left out and counted, as ssh does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import asyncssh
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Trusted(Struct, frozen=True):
+    """What the files say about one host. ``result`` is asyncssh's tuple of keys, to be passed on as it is."""
+
+    result: tuple[Any, ...]
+    keys: tuple[Any, ...]
+    authorities: tuple[Any, ...]
+    revoked: tuple[Any, ...]
+
+    @property
+    def known(self) -> bool:
+        """Whether any key or authority is known for the host."""
+        return bool(self.keys or self.authorities)
+
+
+class KnownHosts:
+    """All known_hosts files in use; thread-safe, since look-ups run in worker threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._parsed: dict[tuple[str, ...], tuple[tuple[float, ...], asyncssh.SSHKnownHosts]] = {}
+        self._answers: dict[tuple[tuple[str, ...], str, str, int], Trusted] = {}
+        self.bad_lines = 0
+
+    def lookup(self, files: Sequence[str], host: str, address: str, port: int) -> Trusted:
+        """Return what is known of ``host`` (or ``address``) on ``port``; files that changed are read again."""
+        names = tuple(files)
+        with self._lock:
+            stamps = tuple(_mtime(name) for name in names)
+            cached = self._parsed.get(names)
+            if cached is None or cached[0] != stamps:
+                cached = (stamps, self._read(names))
+                self._parsed[names] = cached
+                self._answers.clear()
+            key = (names, host, address, port)
+            answer = self._answers.get(key)
+            if answer is None:
+                result = cast(
+                    "tuple[Any, ...]", cached[1].match(host, address, cast("Any", port if port != 22 else None))
+                )
+                answer = Trusted(result, tuple(result[0]), tuple(result[1]), tuple(result[2]))
+                self._answers[key] = answer
+            return answer
+
+    def _read(self, names: tuple[str, ...]) -> asyncssh.SSHKnownHosts:
+        text = "".join(_text(name) + "\n" for name in names)
+        try:
+            return asyncssh.import_known_hosts(text)
+        except ValueError:
+            good: list[str] = []
+            for line in text.splitlines():
+                try:
+                    asyncssh.import_known_hosts(line)
+                except ValueError:
+                    self.bad_lines += 1
+                else:
+                    good.append(line)
+            return asyncssh.import_known_hosts("\n".join(good))
+
+    def append(self, file: str, host: str, port: int, key: asyncssh.SSHKey) -> None:
+        """Add one key (accept-new). The file is created 0600; the line is written under a lock, in one write."""
+        path = Path(file).expanduser()
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        name = host if port == 22 else f"[{host}]:{port}"
+        line = f"{name} ".encode() + key.export_public_key("openssh").strip() + b"\n"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            os.write(descriptor, line)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _mtime(name: str) -> float:
+    try:
+        return Path(name).stat().st_mtime
+    except OSError:
+        return -1.0
+
+
+def _text(name: str) -> str:
+    try:
+        return Path(name).read_text("utf-8", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,356 @@
+"""One host, watched for as long as it is configured: connect, start the agent, stream, say why not, try again.
+
+One task per host. Its failures are link states in the store; nothing it meets ends it but cancellation. Ageing,
+heartbeats and silence are looked at by the supervisor's one timer through ``tick``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import sys
+from typing import TYPE_CHECKING, Final
+
+from probes import clock
+from probes.errors import AgentError, LinkError
+from probes.fleet import new_link
+from probes.hosts import bootstrap
+from probes.hosts.channels import LocalPipe, SshPipe, open_local, open_ssh
+from probes.hosts.stream import AgentStream
+from probes.model import LinkState
+from probes.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+    from contextlib import AbstractAsyncContextManager
+    from typing import TypeVar
+
+    from probes.config import Intervals, Settings
+    from probes.fleet import Fleet
+    from probes.hosts.transport import Connection, Transport
+    from probes.model import Host, Link
+
+    _T = TypeVar("_T")
+
+log = logging.getLogger(__name__)
+
+#: pause before another try where trying again can hardly help by itself (a wrong key hammered fills auth.log)
+PATIENT_RETRY_S: Final = 300.0
+#: a link that held this long starts over with short pauses
+_SETTLED_S: Final = 60.0
+
+
+class HostSession:
+    """The life of one host's link. ``run`` is its task; the other methods are called on the same loop."""
+
+    def __init__(
+        self,
+        host: Host,
+        fleet: Fleet,
+        transport: Transport,
+        settings: Settings,
+        gate: AbstractAsyncContextManager[object],
+    ) -> None:
+        self.host = host
+        self.connection: Connection | None = None
+        self._fleet, self._transport, self._settings = fleet, transport, settings
+        self._gate = gate
+        self._stream: AgentStream | None = None
+        self._attempt = 0
+        self._paused = False
+        self._wake = asyncio.Event()
+        self._watch_processes = False
+        self._next_heartbeat_s = 0.0
+        self._sh_only = False
+        self._grace_until_s = 0.0
+
+    # --- what a person does ---
+
+    def pause(self) -> None:
+        """Disconnect and stay away until ``resume``."""
+        self._paused = True
+        self._poke()
+
+    def resume(self) -> None:
+        """Connect again."""
+        self._paused = False
+        self._attempt = 0
+        self._poke()
+
+    def reconnect(self) -> None:
+        """Drop the connection, if any, and try at once."""
+        self._paused = False
+        self._attempt = 0
+        self._transport.keys.forget_refusals()
+        self._poke()
+
+    def watch_processes(self, wanted: bool) -> None:  # noqa: FBT001 - a plain switch
+        """Have the process list sent every tick, or rarely again."""
+        self._watch_processes = wanted
+        if self._stream is not None:
+            self._stream.request(b"p 1\n" if wanted else b"p 0\n")
+
+    def _poke(self) -> None:
+        self._wake.set()
+        if self._stream is not None:
+            self._stream.fail(AgentError("closed by hand", layer="hand"))
+
+    # --- the supervisor's timer ---
+
+    def tick(self, now: float, slept_s: float) -> None:
+        """Look at the stream's age: heartbeat, stale, silence. ``slept_s`` is how long this machine was suspended."""
+        stream = self._stream
+        if stream is None or not stream.first.done():
+            return
+        intervals = self._settings.intervals
+        if slept_s:
+            self._grace_until_s = now + intervals.silence_s
+            self._next_heartbeat_s = now
+        if now >= self._next_heartbeat_s:
+            self._next_heartbeat_s = now + intervals.heartbeat_s
+            stream.heartbeat()
+        silent_s = now - stream.last_at_boot_s
+        if silent_s > self._silence_limit_s(intervals) and now > self._grace_until_s:
+            stream.fail(
+                AgentError(
+                    f"no sample for {silent_s:.0f} s on a connection that looked alive",
+                    layer="silence",
+                    next_step="the host, its agent or the path hangs; connecting anew",
+                )
+            )
+        elif silent_s > max(intervals.stale_s, 2 * intervals.sample_s):
+            self._mark_stale(slept_s)
+
+    def _silence_limit_s(self, intervals: Intervals) -> float:
+        return max(intervals.silence_s, 4 * intervals.sample_s)
+
+    def _mark_stale(self, slept_s: float) -> None:
+        record = self._fleet.hosts.get(self.host.id)
+        if record is None or record.link.state is not LinkState.LIVE:
+            return
+        cause = f"this machine slept for {slept_s:.0f} s" if slept_s else "samples stopped arriving"
+        self._set(LinkState.STALE, layer="silence", cause=cause, next_step="waiting; then connecting anew")
+
+    # --- the task ---
+
+    async def run(self) -> None:
+        """Watch the host until cancelled."""
+        try:
+            while True:
+                if self._paused:
+                    self._set(LinkState.PAUSED)
+                    await self._sleep(None)
+                    continue
+                started = clock.boot_s()
+                try:
+                    error = await self._watch()
+                except LinkError as failure:
+                    error = failure
+                except (OSError, EOFError, ValueError, RuntimeError) as failure:
+                    # a defect of ours or of a library must not cost the host its watcher: say it, try again
+                    log.exception("session of %s", self.host.id)
+                    error = AgentError(
+                        f"{type(failure).__name__}: {clean(str(failure), 160)}",
+                        layer="internal",
+                        next_step="please report this; trying again",
+                    )
+                if self._paused or error.layer == "hand":
+                    continue
+                if clock.boot_s() - started > _SETTLED_S:
+                    self._attempt = 0
+                await self._back_off(error)
+        finally:
+            await self._close()
+
+    async def _watch(self) -> LinkError:
+        """One life of the link: returns the reason it ended."""
+        self._wake.clear()
+        self._attempt += 1
+        try:
+            stream = await self._start()
+            if self._watch_processes:
+                stream.request(b"p 1\n")
+            return await stream.ended
+        finally:
+            await self._close()
+
+    async def _start(self) -> AgentStream:
+        async with self._gate:
+            if self.host.local:
+                stream = await self._start_local()
+            else:
+                stream = await self._start_remote()
+        self._next_heartbeat_s = clock.boot_s() + random.uniform(0.2, 1.0) * self._settings.intervals.heartbeat_s  # noqa: S311
+        self._phase("first_sample")
+        intervals = self._settings.intervals
+        limit_s = intervals.first_sample_s + 2 * intervals.sample_s
+        await self._or_ended(stream.first, stream, limit_s, "first_sample", "the agent runs but sends no sample")
+        return stream
+
+    async def _start_remote(self) -> AgentStream:
+        self.connection = connection = await self._transport.connect(self.host, self._phase)
+        for note in connection.plan.notes:
+            self._fleet.set_note(self.host.id, f"ssh: {note}")
+        self._phase("bootstrap")
+        stream, boot = await self._boot(connection, python=not self._sh_only)
+        if boot.kind == "none" and not self._sh_only:
+            self._sh_only = True
+            await self._drop_stream()
+            stream, boot = await self._boot(connection, python=False)
+        if boot.kind == "none":
+            raise AgentError(
+                f"no Python and no usable sh: {boot.detail}", layer="bootstrap", next_step="install python3"
+            )
+        stream.start(boot, self._settings.intervals.sample_s)
+        return stream
+
+    async def _boot(self, connection: Connection, *, python: bool) -> tuple[AgentStream, bootstrap.Boot]:
+        nonce = secrets.token_hex(8)
+        stream = self._new_stream(nonce)
+        limit_s = self._settings.intervals.bootstrap_s
+        try:
+            async with asyncio.timeout(limit_s):
+                self._pipe: SshPipe | LocalPipe | None = await open_ssh(
+                    connection.ssh, bootstrap.command(nonce, python=python), stream
+                )
+        except TimeoutError:
+            raise AgentError(
+                f"the server did not open a session in {limit_s:g} s", layer="bootstrap", next_step="the host may hang"
+            ) from None
+        boot = await self._or_ended(stream.booted, stream, limit_s, "bootstrap", "no agent started")
+        return stream, boot
+
+    async def _start_local(self) -> AgentStream:
+        self._phase("bootstrap")
+        nonce = secrets.token_hex(8)
+        stream = self._new_stream(nonce)
+        self._pipe = await open_local(bootstrap.local_argv(nonce, sys.executable), stream)
+        limit_s = self._settings.intervals.bootstrap_s
+        boot = await self._or_ended(stream.booted, stream, limit_s, "bootstrap", "no agent started")
+        stream.start(boot, self._settings.intervals.sample_s)
+        return stream
+
+    def _new_stream(self, nonce: str) -> AgentStream:
+        self._stream = AgentStream(self._fleet, self.host.id, nonce, self._settings.intervals.sample_s, self._on_live)
+        return self._stream
+
+    async def _or_ended(
+        self, future: asyncio.Future[_T], stream: AgentStream, limit_s: float, layer: str, what: str
+    ) -> _T:
+        """Wait for ``future``, the stream's end or the limit, whichever is first."""
+        waited: set[asyncio.Future[object]] = {future, stream.ended}  # pyright: ignore[reportAssignmentType]
+        await asyncio.wait(waited, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        if stream.ended.done():
+            raise stream.ended.result()
+        noise = stream.noise_words() if layer == "bootstrap" else ""
+        said = f"; it said: {stream.stderr[-200:]}" if stream.stderr.strip() else ""
+        step = (
+            "a forced command, a restricted shell or a login script in the way?"
+            if layer == "bootstrap"
+            else "look at the host"
+        )
+        raise AgentError(f"{what} in {limit_s:g} s{noise}{said}", layer=layer, next_step=step)
+
+    # --- link states ---
+
+    def _on_live(self) -> None:
+        self._set(LinkState.LIVE)
+
+    def _phase(self, phase: str) -> None:
+        """A try in progress is shown, but a known cause stays visible until something better is known."""
+        record = self._fleet.hosts.get(self.host.id)
+        if record is not None and (record.link.state is LinkState.CONNECTING or self._attempt == 1):
+            self._set(LinkState.CONNECTING, layer=phase)
+
+    def _set(
+        self,
+        state: LinkState,
+        *,
+        layer: str | None = None,
+        cause: str | None = None,
+        next_step: str | None = None,
+        retry_at_boot_s: float | None = None,
+    ) -> None:
+        record = self._fleet.hosts.get(self.host.id)
+        if record is None:
+            return
+        link = new_link(
+            state,
+            layer=layer,
+            cause=cause,
+            next_step=next_step,
+            attempt=self._attempt,
+            retry_at_boot_s=retry_at_boot_s,
+        )
+        self._fleet.set_link(self.host.id, _keep_since(record.link, link))
+
+    async def _back_off(self, error: LinkError) -> None:
+        patient = error.patient or (isinstance(error, AgentError) and error.layer == "flood")
+        pause_s = PATIENT_RETRY_S if patient else self._pause_s()
+        self._set(
+            error.state,
+            layer=error.layer,
+            cause=error.cause,
+            next_step=error.next_step,
+            retry_at_boot_s=clock.boot_s() + pause_s,
+        )
+        await self._sleep(pause_s)
+
+    def _pause_s(self) -> float:
+        """Exponential with jitter: 0.5 to 1 of 1, 2, 4, ... seconds, up to the configured maximum."""
+        ceiling = min(self._settings.intervals.backoff_max_s, 2.0 ** min(self._attempt - 1, 10))
+        return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+
+    async def _sleep(self, seconds: float | None) -> None:
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    # --- the end ---
+
+    _pipe: SshPipe | LocalPipe | None = None
+
+    async def _drop_stream(self) -> None:
+        pipe, self._pipe = self._pipe, None
+        self._stream = None
+        if pipe is not None:
+            await pipe.close()
+
+    async def _close(self) -> None:
+        await self._drop_stream()
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def _keep_since(before: Link, link: Link) -> Link:
+    """A state that goes on keeps the time it began."""
+    if before.state is not link.state:
+        return link
+    return type(link)(
+        link.state,
+        before.since_boot_s,
+        before.since_wall_s,
+        link.layer,
+        link.cause,
+        link.next_step,
+        link.attempt,
+        link.retry_at_boot_s,
+    )
+
+
+async def bounded(awaitable: Awaitable[object], limit_s: float) -> bool:
+    """Wait for something at most ``limit_s``; false when it was not done by then."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await awaitable
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,195 @@
+"""Owner of everything that runs: one session a host, the service prober, one timer. Applies configuration changes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any, Final
+
+from probes import clock
+from probes.fleet import new_link
+from probes.hosts.asker import Asker, NobodyToAsk
+from probes.hosts.session import HostSession
+from probes.hosts.transport import Transport
+from probes.model import LinkState, Severity
+from probes.reach.resolve import Resolver
+from probes.reach.services import ServiceProber, TunnelRefused, TunnelUnavailable
+
+if TYPE_CHECKING:
+    from probes.config import Settings
+    from probes.fleet import Fleet
+
+log = logging.getLogger(__name__)
+
+_TICK_S: Final = 0.5
+#: a tick this much later than planned on the suspend-counting clock, but not on the other, is a suspend
+_SLEPT_S: Final = 3.0
+_CLOSE_S: Final = 5.0
+
+
+class Supervisor:
+    """The backend of the dashboard and of the headless commands.
+
+    Args:
+        settings: what to watch and how.
+        fleet: the store that is written.
+        asker: who answers questions; None when nobody is there.
+        processes_always: have every host send its process list each tick (snapshot and watch).
+    """
+
+    def __init__(self, settings: Settings, fleet: Fleet, asker: Asker | None = None) -> None:
+        self._settings = settings
+        self._fleet = fleet
+        self._resolver = Resolver()
+        self._transport = Transport(settings, self._resolver, asker or NobodyToAsk())
+        self._prober = ServiceProber(fleet, settings, self._resolver, self)
+        self._gate = asyncio.Semaphore(settings.ssh.connect_concurrency)
+        self._sessions: dict[str, HostSession] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._running = False
+
+    # --- the backend interface ---
+
+    async def run(self) -> None:
+        """Watch everything until cancelled; on the way out all sessions are closed, in bounded time."""
+        self._running = True
+        prober = asyncio.create_task(self._prober.run(), name="services")
+        try:
+            self._sync()
+            await self._tick_forever(prober)
+        finally:
+            self._running = False
+            prober.cancel()
+            for task in self._tasks.values():
+                task.cancel()
+            waiting = {prober, *self._tasks.values(), *self._ending}
+            _, late = await asyncio.wait(waiting, timeout=_CLOSE_S)
+            if late:
+                log.warning("%d connections did not close within %g s", len(late), _CLOSE_S)
+            self._tasks.clear()
+            self._sessions.clear()
+            await self._transport.close()
+            self._resolver.close()
+
+    def reconnect(self, host_id: str) -> None:
+        """Try one host again now."""
+        if (session := self._sessions.get(host_id)) is not None:
+            session.reconnect()
+
+    def pause(self, host_id: str) -> None:
+        """Leave one host alone until ``resume``."""
+        if (session := self._sessions.get(host_id)) is not None:
+            session.pause()
+
+    def resume(self, host_id: str) -> None:
+        """Watch a paused host again."""
+        if (session := self._sessions.get(host_id)) is not None:
+            session.resume()
+
+    def want_processes(self, host_id: str, wanted: bool) -> None:  # noqa: FBT001 - the interface's
+        """Have a host's process list each tick, or rarely."""
+        if (session := self._sessions.get(host_id)) is not None:
+            session.watch_processes(wanted)
+
+    def probe_services(self, host_id: str) -> None:
+        """Probe a host's services now."""
+        self._prober.probe_now(host_id)
+
+    def apply(self, settings: Settings) -> None:
+        """Take a reloaded configuration: new hosts start, removed ones end, changed ones start anew, others stay."""
+        self._settings = settings
+        self._transport.apply(settings)
+        self._fleet.set_hosts(settings.hosts)
+        self._prober.apply(settings)
+        if self._running:
+            self._sync()
+
+    def ssh_argv(self, host_id: str) -> list[str]:
+        """The `ssh` command line that reaches a host as we do."""
+        host = self._fleet.hosts[host_id].host
+        argv = ["ssh"]
+        if host.port is not None:
+            argv += ["-p", str(host.port)]
+        if host.user is not None:
+            argv += ["-l", host.user]
+        for path in host.identity_files or self._settings.ssh.identity_files:
+            argv += ["-i", path]
+        if host.known_hosts:
+            argv += ["-o", f"UserKnownHostsFile={' '.join(host.known_hosts)}"]
+        if host.proxy_jump:
+            argv += ["-J", host.proxy_jump]
+        return [*argv, "--", host.address]
+
+    # --- tunnels for the service prober ---
+
+    async def open(self, host_id: str, port: int) -> tuple[Any, Any]:
+        """Open a connection to a port of a host from its jump host; returns asyncssh's reader and writer.
+
+        Raises:
+            TunnelUnavailable: no jump connection is up.
+            TunnelRefused: the jump host says why not.
+        """
+        import asyncssh  # noqa: PLC0415 - already loaded by the transport; kept out of this module's own imports
+
+        record = self._fleet.hosts.get(host_id)
+        session = self._sessions.get(host_id)
+        connection = session.connection if session is not None else None
+        if record is None or connection is None or connection.jump is None:
+            raise TunnelUnavailable("no connection to the jump host")
+        try:
+            return await connection.jump.ssh.open_connection(connection.plan.address, port, encoding=None)
+        except asyncssh.ChannelOpenError as error:
+            raise TunnelRefused(error.code, str(error.reason)) from None
+        except (asyncssh.Error, OSError) as error:
+            raise TunnelUnavailable(str(error)) from None
+
+    # --- inside ---
+
+    def _sync(self) -> None:
+        """Make the sessions match the store's hosts."""
+        wanted = {host_id: record.host for host_id, record in self._fleet.hosts.items()}
+        for host_id in list(self._sessions):
+            if wanted.get(host_id) != self._sessions[host_id].host:
+                del self._sessions[host_id]
+                task = self._tasks.pop(host_id)
+                task.cancel()
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
+        for host_id, host in wanted.items():
+            if host_id not in self._sessions:
+                self._fleet.set_link(host_id, new_link(LinkState.CONNECTING))
+                session = HostSession(host, self._fleet, self._transport, self._settings, self._gate)
+                self._sessions[host_id] = session
+                self._tasks[host_id] = asyncio.create_task(session.run(), name=f"host {host_id}")
+
+    async def _tick_forever(self, prober: asyncio.Task[None]) -> None:
+        loop = asyncio.get_running_loop()
+        boot, mono = clock.boot_s(), loop.time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                # the prober ends only by a defect of its own; its error must surface, not vanish
+                await asyncio.wait_for(asyncio.shield(prober), _TICK_S)
+            now, tick = clock.boot_s(), loop.time()
+            slept_s = (now - boot) - (tick - mono)
+            boot, mono = now, tick
+            if slept_s < _SLEPT_S:
+                slept_s = 0.0
+            else:
+                self._fleet.event(None, Severity.WARNING, "clock", f"this machine slept for {slept_s:.0f} s")
+            for session in self._sessions.values():
+                session.tick(now, slept_s)
+            self._revive()
+
+    def _revive(self) -> None:
+        """Start a session anew whose task ended: it never should, and the log says why it did."""
+        for host_id, task in list(self._tasks.items()):
+            if not task.done():
+                continue
+            error = None if task.cancelled() else task.exception()
+            log.error("the task of %s ended", host_id, exc_info=error)
+            self._fleet.event(host_id, Severity.CRITICAL, "internal", f"its task ended: {type(error).__name__}")
+            del self._tasks[host_id], self._sessions[host_id]
+        if len(self._tasks) != len(self._fleet.hosts):
+            self._sync()

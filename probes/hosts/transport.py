@@ -1,0 +1,293 @@
+"""Dialling a host over SSH, phase by phase, with a time limit and a named failure for each phase.
+
+resolve -> tcp (with the error queue) -> banner -> kex -> host_key -> auth. asyncssh does the protocol; we own the
+socket, the known keys, the identities and the clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+
+from probes.errors import (
+    AuthError,
+    ConnectError,
+    HandshakeError,
+    LinkError,
+)
+from probes.hosts.handshake import Handshake
+from probes.hosts.jump import JumpPool
+from probes.hosts.keys import Identities, KeyRing
+from probes.hosts.known_hosts import KnownHosts, Trusted
+from probes.hosts.ssh_config import DialPlan, plan_for
+from probes.model import Host, PortState
+from probes.reach.tcp import tcp_connect
+from probes.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from probes.config import Settings
+    from probes.hosts.asker import Asker
+    from probes.reach.resolve import Resolver
+
+log = logging.getLogger(__name__)
+
+#: cheapest first where both sides know it; everything asyncssh supports stays on offer behind them
+_KEX: Final = "^curve25519-sha256,curve25519-sha256@libssh.org"
+_CIPHERS: Final = "^aes128-gcm@openssh.com"
+#: bytes a host may send ahead of us: a flood is held by the host's own TCP window soon
+WINDOW_BYTES: Final = 256 * 1024
+
+
+class Connection:
+    """An authenticated SSH connection and what was learnt while making it."""
+
+    __slots__ = ("jump", "phases_ms", "plan", "ssh")
+
+    def __init__(self, ssh: Any, plan: DialPlan, phases_ms: dict[str, float], jump: JumpPool.Lease | None) -> None:
+        self.ssh = ssh
+        self.plan = plan
+        self.phases_ms = phases_ms
+        self.jump = jump
+
+    async def close(self, timeout_s: float = 2.0) -> None:
+        """Close politely within ``timeout_s``, else abort; give the jump connection back."""
+        self.ssh.close()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self.ssh.wait_closed()
+        except TimeoutError:
+            self.ssh.abort()
+        finally:
+            if self.jump is not None:
+                self.jump.release()
+
+
+class Transport:
+    """Makes connections. One per dashboard: it holds the parsed keys, known_hosts and shared jump connections."""
+
+    def __init__(self, settings: Settings, resolver: Resolver, asker: Asker) -> None:
+        self._settings = settings
+        self._resolver = resolver
+        self._asker = asker
+        self._threads = ThreadPoolExecutor(4, thread_name_prefix="ssh-files")
+        self.keys = KeyRing(self._threads)
+        self.known_hosts = KnownHosts()
+        self.jumps = JumpPool(self)
+        self._plans: dict[Host, DialPlan] = {}
+
+    def apply(self, settings: Settings) -> None:
+        """Take new settings; plans are made anew, live connections stay."""
+        self._settings = settings
+        self._plans.clear()
+
+    async def close(self) -> None:
+        """Close the jump connections and the threads."""
+        await self.jumps.close()
+        self.keys.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def plan(self, host: Host) -> DialPlan:
+        """The dial plan of a host (cached until the configuration is reloaded).
+
+        Raises:
+            HandshakeError: ssh_config is malformed.
+        """
+        found = self._plans.get(host)
+        if found is None:
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._threads, plan_for, host, self._settings.ssh)
+            self._plans[host] = found
+        return found
+
+    async def connect(self, host: Host, on_phase: Callable[[str], None], *, ask: bool = True) -> Connection:
+        """Dial and authenticate.
+
+        Args:
+            host: whom to dial.
+            on_phase: told the name of each phase as it begins.
+            ask: whether a person may be asked for a passphrase or an answer.
+
+        Raises:
+            LinkError: one of its kinds, with layer, cause and next step.
+        """
+        plan = await self.plan(host)
+        identities = await self.keys.identities(plan)
+        try:
+            return await self._attempt(host, plan, identities, on_phase, ask=ask)
+        except AuthError:
+            if not ask or not identities.locked:
+                raise
+            unlocked = [await self.keys.unlock(path, self._asker, host.id) for path in identities.locked]
+            if not any(unlocked):
+                raise
+        identities = await self.keys.identities(plan)
+        return await self._attempt(host, plan, identities, on_phase, ask=ask)
+
+    async def _attempt(
+        self, host: Host, plan: DialPlan, identities: Identities, on_phase: Callable[[str], None], *, ask: bool
+    ) -> Connection:
+        way = _Way()
+        try:
+            if plan.proxy_jump:
+                on_phase("jump")
+                way.lease = await self.jumps.lease(plan.proxy_jump, host, on_phase)
+            elif not plan.proxy_command:
+                way.sock, way.address = await self._dial(plan, on_phase)
+            trusted = await self._trusted(plan, way.address or plan.address)
+            handshake = Handshake(host, plan, trusted, self._settings.intervals, self._asker if ask else None)
+            ssh = await handshake.run({**_options(plan, identities, trusted), **way.options(plan)}, on_phase)
+        except (LinkError, asyncio.CancelledError):
+            way.abandon()
+            raise
+        except (asyncssh.Error, OSError, ValueError) as error:
+            way.abandon()
+            raise translate(error, host, plan, identities) from error
+        if handshake.new_key is not None:
+            await self._remember(plan, handshake.new_key)
+        return Connection(ssh, plan, handshake.phases_ms, way.lease)
+
+    async def _dial(self, plan: DialPlan, on_phase: Callable[[str], None]) -> tuple[socket.socket, str]:
+        intervals = self._settings.intervals
+        on_phase("resolve")
+        addresses = await self._resolver.resolve(plan.address, intervals.resolve_s)
+        on_phase("tcp")
+        result = None
+        for address in addresses[:4]:
+            result = await tcp_connect(address, plan.port, intervals.tcp_s)
+            if result.sock is not None:
+                result.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return result.sock, address
+        if result is None:
+            raise ConnectError(f"{plan.address} has no address", layer="resolve", next_step="check the name")
+        words = result.state.value.replace("_", " ")
+        detail = f" ({result.detail})" if result.detail else ""
+        raise ConnectError(
+            f"port {plan.port} of {addresses[0]} {words}{detail}",
+            layer="tcp",
+            next_step=_TCP_STEPS.get(result.state, ""),
+        )
+
+    async def _trusted(self, plan: DialPlan, address: str) -> Trusted:
+        loop = asyncio.get_running_loop()
+        name = plan.host_key_alias or plan.address
+        # a proxied peer address says nothing about the host; a literal one does
+        peer = address if _is_literal(address) else ""
+        return await loop.run_in_executor(
+            self._threads, self.known_hosts.lookup, plan.known_hosts, name, peer, plan.port
+        )
+
+    async def _remember(self, plan: DialPlan, key: asyncssh.SSHKey) -> None:
+        """Write an accepted new key; a file that cannot be written is said, and asked about again next time."""
+        if not plan.known_hosts:
+            return
+        name = plan.host_key_alias or plan.address
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(
+                self._threads, self.known_hosts.append, plan.known_hosts[0], name, plan.port, key
+            )
+        except OSError as error:
+            log.warning("the new key of %s could not be written to %s: %s", name, plan.known_hosts[0], error.strerror)
+
+
+class _Way:
+    """What leads to the host: a socket of ours, a leased jump connection, or a proxy command."""
+
+    __slots__ = ("address", "lease", "sock")
+
+    def __init__(self) -> None:
+        self.sock: socket.socket | None = None
+        self.address = ""
+        self.lease: JumpPool.Lease | None = None
+
+    def options(self, plan: DialPlan) -> dict[str, Any]:
+        if self.sock is not None:
+            return {"sock": self.sock}
+        if self.lease is not None:
+            return {"tunnel": self.lease.ssh}
+        return {"proxy_command": plan.proxy_command}
+
+    def abandon(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+        if self.lease is not None:
+            self.lease.release()
+
+
+_TCP_STEPS: Final = {
+    PortState.REFUSED: "the host answers but no sshd listens there: check sshd and the port",
+    PortState.FILTERED: "something drops the packets: check security group, firewall and address",
+    PortState.REJECTED: "a firewall answered with a rejection: check its rules",
+    PortState.UNREACHABLE: "no way to that address: check routes, VPN and the address",
+}
+
+
+def _options(plan: DialPlan, identities: Identities, trusted: Trusted) -> dict[str, Any]:
+    algorithms: dict[str, Any] = {"kex_algs": _KEX, "encryption_algs": _CIPHERS, **plan.algorithms}
+    return {
+        "host": plan.address,
+        "port": plan.port,
+        "username": plan.user,
+        "config": None,
+        "known_hosts": trusted.result,
+        "host_key_alias": plan.host_key_alias,
+        # None offers no key; asyncssh would take an empty list as "load the default ones"
+        "client_keys": list(identities.pairs) or None,
+        "agent_path": None,
+        "gss_host": None,
+        "keepalive_interval": 0,
+        "login_timeout": 0,
+        "connect_timeout": None,
+        "family": socket.AF_UNSPEC,
+        **algorithms,
+    }
+
+
+def _is_literal(address: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            socket.inet_pton(family, address)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def translate(error: BaseException, host: Host, plan: DialPlan, identities: Identities) -> LinkError:
+    """An asyncssh or operating system error as one of ours, with layer, cause and next step."""
+    text = clean(str(error), 200) or type(error).__name__
+    if isinstance(error, asyncssh.PermissionDenied):
+        return _refused(plan, identities)
+    if isinstance(error, asyncssh.ChannelOpenError):
+        return ConnectError(
+            f"the jump host could not reach {plan.address}:{plan.port}: {text}",
+            layer="tcp",
+            next_step="check the address as seen from the jump host",
+        )
+    if isinstance(error, asyncssh.KeyExchangeFailed):
+        step = "no algorithm in common: update sshd or set Ciphers/KexAlgorithms"
+    elif isinstance(error, (asyncssh.ConnectionLost, ConnectionError)):
+        text, step = f"closed during the handshake: {text}", "check MaxStartups, fail2ban and the server's log"
+    elif isinstance(error, asyncssh.Error):
+        step = "check that an SSH server answers there"
+    else:
+        return HandshakeError(text, layer="tcp", next_step=f"check the configuration of {host.id}")
+    return HandshakeError(text, layer="kex", next_step=step)
+
+
+def _refused(plan: DialPlan, identities: Identities) -> AuthError:
+    offered = ", ".join(identities.names) or "no key: none was found"
+    extra = "".join(f"; {item}" for item in identities.broken)
+    locked = "".join(f"; {path} is encrypted (add it to ssh-agent)" for path in identities.locked)
+    return AuthError(
+        f"user {plan.user} was not accepted (offered {offered}{extra}{locked})",
+        layer="auth",
+        next_step=f"try: ssh -v -p {plan.port} {plan.user}@{plan.address}",
+    )
