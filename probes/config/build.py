@@ -10,12 +10,27 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from probes.config.hosts import HOSTS, SERVICES, join_services
-from probes.config.schema import BAD, AnyTable, Choice, Flag, ListOf, MapOf, Number, Report, Rule, Table, Text, join
+from probes.config.schema import (
+    BAD,
+    AnyTable,
+    Choice,
+    Flag,
+    ListOf,
+    MapOf,
+    Number,
+    Report,
+    Rule,
+    Table,
+    Text,
+    join,
+    near,
+)
 from probes.config.settings import THEMES, Intervals, Settings, Ssh, Thresholds, local_host
 from probes.errors import ConfigError
+from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 SCHEMA = 1
 MAX_BYTES = 16 * 1024 * 1024
@@ -128,7 +143,7 @@ def _keys(kept: dict[str, Any], _wrong: set[str], key: str, report: Report) -> d
 
 
 class _Keys:
-    """Actions and their keys; what the actions are called is the screens' business (they check the names)."""
+    """Actions and their keys; what the actions are called is the screens' business."""
 
     _map = MapOf(_KEY, "actions with their keys", Text("an action's name", re.compile(r"[a-z][a-z0-9_]*"), 64))
 
@@ -151,31 +166,35 @@ _TOP: dict[str, Rule] = {
 }
 
 
-def load(path: str | Path) -> Settings:
+def load(path: str | Path, actions: Collection[str] = ()) -> Settings:
     """Read and check a configuration file.
 
     Args:
         path: the file; relative paths inside it are relative to its folder, ``~`` is left as it is.
+        actions: names that ``[keys]`` may remap, known to the screens; empty: they are not checked.
 
     Raises:
         ConfigError: with one line for every mistake, each starting with ``path``.
     """
     file = Path(path)
-    return settings_from(_parse(file), file)
+    return settings_from(_parse(file), file, actions)
 
 
-def settings_from(table: dict[str, Any], file: Path) -> Settings:
+def settings_from(table: dict[str, Any], file: Path, actions: Collection[str] = ()) -> Settings:
     """Build settings from parsed TOML.
 
     Raises:
         ConfigError: with one line for every mistake, each starting with ``file``.
     """
-    report = Report(str(file))
+    report = Report(clean(str(file), 4096))
     if "schema" not in table:
         report.add("schema", "is missing", f"schema = {SCHEMA}")
     kept = Table(_TOP).check(table, "", report)
     shared = None if "services" in table and "services" not in kept else kept.get("services", ())
     hosts = join_services(kept.get("hosts", ()), shared, report)
+    for action in kept.get("keys", {}) if actions else ():
+        if action not in actions:
+            report.add(join("keys", action), f"no such action{near(action, list(actions))}", "one the help (?) shows")
     if report.lines:
         raise ConfigError(report.all_lines())
     theme = kept.get("theme", {})
@@ -206,9 +225,10 @@ def _rebase(paths: tuple[str, ...], base: Path) -> tuple[str, ...]:
 
 def _parse(file: Path) -> dict[str, Any]:
     """Read the file as TOML; whatever stops that is one line."""
+    label = clean(str(file), 4096)
 
     def mistake(wrong: str, expected: str) -> ConfigError:
-        return ConfigError([f"{file}: {wrong}; expected {expected}"])
+        return ConfigError([f"{label}: {wrong}; expected {expected}"])
 
     try:
         with file.open("rb") as opened:
@@ -239,8 +259,6 @@ _AT = re.compile(r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d
 
 
 def _syntax(message: str, text: str) -> tuple[str, str]:
-    from probes.text import clean  # noqa: PLC0415
-
     found = _AT.fullmatch(message)
     if found is None:
         return f"is not TOML: {clean(message)}", "TOML"

@@ -226,14 +226,35 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class AnyTable:
-    """A table that is kept as it stands."""
+    """A table that is kept as it stands, as long as JSON can hold it too."""
+
+    max_depth: int = 8
 
     def check(self, value: Any, key: str, report: Report) -> Any:
         """See ``Rule``."""
-        if isinstance(value, dict):
-            return cast("dict[str, Any]", value)
-        report.add(key, f"{shown(value)} is not a table", "a table")
-        return BAD
+        before = len(report.lines)
+        if not isinstance(value, dict):
+            report.add(key, f"{shown(value)} is not a table", "a table")
+            return BAD
+        self._walk(value, key, report, 0)
+        return cast("dict[str, Any]", value) if len(report.lines) == before else BAD
+
+    def _walk(self, value: Any, key: str, report: Report, depth: int) -> None:
+        if depth > self.max_depth:
+            report.add(key, "is nested too deeply", f"at most {self.max_depth} levels")
+        elif isinstance(value, dict):
+            for name, item in cast("dict[str, Any]", value).items():
+                self._walk(name, join(key, name), report, depth)
+                self._walk(item, join(key, name), report, depth + 1)
+        elif isinstance(value, list):
+            for at, item in enumerate(cast("list[Any]", value)):
+                self._walk(item, f"{key}[{at}]", report, depth + 1)
+        elif isinstance(value, str):
+            Text(max_len=65536, empty=True).check(value, key, report)
+        elif not isinstance(value, bool | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+            report.add(
+                key, f"{shown(value)} has no place here", "text, a finite number, true, false, a list or a table"
+            )
 
 
 @dataclass(frozen=True, slots=True)
