@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -75,6 +76,7 @@ class Handshake:
         #: the key to remember, when the host was unknown and accept-new is on
         self.new_key: asyncssh.SSHKey | None = None
         self._host, self._plan, self._trusted, self._asker = host, plan, trusted, asker
+        self._gate = gate
         self._limits = {"banner": intervals.banner_s, "kex": intervals.kex_s, "auth": intervals.auth_s}
         self._phase = "banner"
         self._began = time.perf_counter()
@@ -84,47 +86,50 @@ class Handshake:
         self._key_error: LinkError | None = None
         self._on_phase: Callable[[str], None] = lambda _: None
 
-    async def run(self, options: dict[str, Any], on_phase: Callable[[str], None]) -> Any:
-        """Connect and authenticate; returns asyncssh's connection.
+    async def run(self, options: dict[str, Any], on_phase: Callable[[str], None], *, banner_seen: bool = False) -> Any:
+        """Connect and authenticate, when the gate lets us; returns asyncssh's connection.
 
         Raises:
             LinkError: a phase timed out or the host key is not the known one.
-            Exception: asyncssh's own errors, to be translated by the caller.
+            asyncssh.Error: its own failures, to be translated by the caller.
         """
         self._on_phase = on_phase
-        self._began = time.perf_counter()
-        on_phase("banner")
-        task = asyncio.ensure_future(
-            asyncssh.connect(client_factory=lambda: _Client(self), **self._with_key_types(options))
-        )
-        try:
-            while True:
-                done, _ = await asyncio.wait({task}, timeout=self._left_s())
-                if done:
-                    break
-                if self._left_s() <= 0:
-                    raise self._late()
+        async with self._gate:
+            self._phase = "kex" if banner_seen else "banner"
+            self._began = time.perf_counter()
+            on_phase(self._phase)
+            task = asyncio.ensure_future(
+                asyncssh.connect(client_factory=lambda: _Client(self), **self._with_key_types(options))
+            )
             try:
-                connection = task.result()
-            except asyncssh.HostKeyNotVerifiable as error:
-                raise self._key_error or HostKeyChangedError(
-                    clean(str(error)), layer="host_key", next_step="compare the key with the one you trust"
-                ) from None
-            except (asyncssh.ConnectionLost, ConnectionError) as error:
-                self._advance()
-                raise self._key_error or HandshakeError(
-                    f"connection closed during {self._phase}: {clean(str(error), 120)}",
-                    layer=self._phase,
-                    next_step="check MaxStartups, fail2ban and the server's log",
-                ) from None
-            self.begin("done")
-            return connection
-        finally:
-            if not task.done():
-                task.cancel()
-                await asyncio.wait({task}, timeout=1.0)
-                if self.ssh is not None:
-                    self.ssh.abort()
+                return await self._finish(task)
+            finally:
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait({task}, timeout=1.0)
+                    if self.ssh is not None:
+                        self.ssh.abort()
+
+    async def _finish(self, task: asyncio.Future[Any]) -> Any:
+        while not task.done():
+            await asyncio.wait({task}, timeout=self._left_s())
+            if not task.done() and self._left_s() <= 0:
+                raise self._late()
+        try:
+            connection = task.result()
+        except asyncssh.HostKeyNotVerifiable as error:
+            raise self._key_error or HostKeyChangedError(
+                clean(str(error)), layer="host_key", next_step="compare the key with the one you trust"
+            ) from None
+        except (asyncssh.ConnectionLost, ConnectionError) as error:
+            self._advance()
+            raise self._key_error or HandshakeError(
+                f"connection closed during {self._phase}: {clean(str(error), 120)}",
+                layer=self._phase,
+                next_step="check MaxStartups, fail2ban and the server's log",
+            ) from None
+        self.begin("done")
+        return connection
 
     def _with_key_types(self, options: dict[str, Any]) -> dict[str, Any]:
         """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure."""
@@ -159,11 +164,7 @@ class Handshake:
     def _late(self) -> LinkError:
         limit = self._limits.get(self._phase, 5.0)
         if self._phase == "banner":
-            return HandshakeError(
-                f"port open, no SSH banner in {limit:g} s",
-                layer="banner",
-                next_step="sshd or the host hangs, or something else listens there: look at its console",
-            )
+            return _no_banner(limit)
         if self._phase == "kex":
             return HandshakeError(
                 f"banner fine, key exchange did not finish in {limit:g} s",
@@ -213,10 +214,62 @@ class Handshake:
         self._asked += 1
         self._asking += 1
         started = time.perf_counter()
+        self._gate.release()  # a person thinks for long: others may connect meanwhile
         try:
             return await self._asker.ask(
                 f"{prompt} for {self._plan.user}@{self._plan.address}", host_id=self._host.id, secret=secret
             )
         finally:
+            await self._gate.acquire()
             self._asking -= 1
             self._paused_s += time.perf_counter() - started
+
+
+async def await_banner(sock: socket.socket, limit_s: float) -> None:
+    """Wait until the server has sent something; closes ``sock`` on failure. Nothing is read from it.
+
+    Raises:
+        HandshakeError: silence, or the connection was closed at once.
+    """
+    try:
+        first = await _first_byte(sock, limit_s)
+    except TimeoutError:
+        sock.close()
+        raise _no_banner(limit_s) from None
+    except asyncio.CancelledError:
+        sock.close()
+        raise
+    except OSError as error:
+        sock.close()
+        raise _closed_early(error.strerror or str(error)) from None
+    if not first:
+        sock.close()
+        raise _closed_early("end of stream")
+
+
+async def _first_byte(sock: socket.socket, limit_s: float) -> bytes:
+    loop = asyncio.get_running_loop()
+    readable: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(sock.fileno(), lambda: readable.done() or readable.set_result(None))
+    try:
+        async with asyncio.timeout(limit_s):
+            await readable
+    finally:
+        loop.remove_reader(sock.fileno())
+    return sock.recv(1, socket.MSG_PEEK)
+
+
+def _no_banner(limit_s: float) -> HandshakeError:
+    return HandshakeError(
+        f"port open, no SSH banner in {limit_s:g} s",
+        layer="banner",
+        next_step="sshd or the host hangs, or something else listens there: look at its console",
+    )
+
+
+def _closed_early(why: str) -> HandshakeError:
+    return HandshakeError(
+        f"port open, but it closed without a banner ({why})",
+        layer="banner",
+        next_step="MaxStartups, fail2ban, a TCP wrapper, or a proxy for a dead service",
+    )

@@ -23,8 +23,6 @@ from probes.model import LinkState
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-    from contextlib import AbstractAsyncContextManager
     from typing import TypeVar
 
     from probes.config import Intervals, Settings
@@ -56,7 +54,6 @@ class HostSession:
         self.host = host
         self.connection: Connection | None = None
         self._fleet, self._transport, self._settings = fleet, transport, settings
-        self._gate = gate
         self._stream: AgentStream | None = None
         self._attempt = 0
         self._paused = False
@@ -96,6 +93,13 @@ class HostSession:
         self._wake.set()
         if self._stream is not None:
             self._stream.fail(AgentError("closed by hand", layer="hand"))
+
+    def apply(self, settings: Settings) -> None:
+        """Take new intervals; a running agent is told its new pace."""
+        pace = settings.intervals.sample_s
+        if pace != self._settings.intervals.sample_s and self._stream is not None:
+            self._stream.set_interval(pace)
+        self._settings = settings
 
     # --- the supervisor's timer ---
 
@@ -177,11 +181,7 @@ class HostSession:
             await self._close()
 
     async def _start(self) -> AgentStream:
-        async with self._gate:
-            if self.host.local:
-                stream = await self._start_local()
-            else:
-                stream = await self._start_remote()
+        stream = await (self._start_local() if self.host.local else self._start_remote())
         self._next_heartbeat_s = clock.boot_s() + random.uniform(0.2, 1.0) * self._settings.intervals.heartbeat_s  # noqa: S311
         self._phase("first_sample")
         intervals = self._settings.intervals
@@ -344,13 +344,3 @@ def _keep_since(before: Link, link: Link) -> Link:
         link.attempt,
         link.retry_at_boot_s,
     )
-
-
-async def bounded(awaitable: Awaitable[object], limit_s: float) -> bool:
-    """Wait for something at most ``limit_s``; false when it was not done by then."""
-    try:
-        async with asyncio.timeout(limit_s):
-            await awaitable
-    except TimeoutError:
-        return False
-    return True

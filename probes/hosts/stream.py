@@ -142,6 +142,11 @@ class AgentStream:
         if self._pipe is not None and self.booted.done() and not self.ended.done():
             self._pipe.write(line)
 
+    def set_interval(self, interval_s: float) -> None:
+        """Have the agent sample at another pace."""
+        self._interval_s = interval_s
+        self.request(b"i %r\n" % interval_s)
+
     def start(self, boot: Boot, interval_s: float) -> None:
         """Send the agent itself, and the first heartbeat behind it."""
         self._decoder = FrameDecoder() if boot.kind == "sh" else JsonDecoder()

@@ -35,7 +35,6 @@ class Supervisor:
         settings: what to watch and how.
         fleet: the store that is written.
         asker: who answers questions; None when nobody is there.
-        processes_always: have every host send its process list each tick (snapshot and watch).
     """
 
     def __init__(self, settings: Settings, fleet: Fleet, asker: Asker | None = None) -> None:
@@ -44,7 +43,6 @@ class Supervisor:
         self._resolver = Resolver()
         self._transport = Transport(settings, self._resolver, asker or NobodyToAsk())
         self._prober = ServiceProber(fleet, settings, self._resolver, self)
-        self._gate = asyncio.Semaphore(settings.ssh.connect_concurrency)
         self._sessions: dict[str, HostSession] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -103,6 +101,8 @@ class Supervisor:
         self._transport.apply(settings)
         self._fleet.set_hosts(settings.hosts)
         self._prober.apply(settings)
+        for session in self._sessions.values():
+            session.apply(settings)
         if self._running:
             self._sync()
 
@@ -160,7 +160,7 @@ class Supervisor:
         for host_id, host in wanted.items():
             if host_id not in self._sessions:
                 self._fleet.set_link(host_id, new_link(LinkState.CONNECTING))
-                session = HostSession(host, self._fleet, self._transport, self._settings, self._gate)
+                session = HostSession(host, self._fleet, self._transport, self._settings)
                 self._sessions[host_id] = session
                 self._tasks[host_id] = asyncio.create_task(session.run(), name=f"host {host_id}")
 

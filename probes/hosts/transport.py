@@ -20,7 +20,7 @@ from probes.errors import (
     HandshakeError,
     LinkError,
 )
-from probes.hosts.handshake import Handshake
+from probes.hosts.handshake import Handshake, await_banner
 from probes.hosts.jump import JumpPool
 from probes.hosts.keys import Identities, KeyRing
 from probes.hosts.known_hosts import KnownHosts, Trusted
@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 #: cheapest first where both sides know it; everything asyncssh supports stays on offer behind them
 _KEX: Final = "^curve25519-sha256,curve25519-sha256@libssh.org"
 _CIPHERS: Final = "^aes128-gcm@openssh.com"
-#: bytes a host may send ahead of us: a flood is held by the host's own TCP window soon
-WINDOW_BYTES: Final = 256 * 1024
+_DIALS: Final = 256
+_MAX_ADDRESSES: Final = 4
 
 
 class Connection:
@@ -81,6 +81,10 @@ class Transport:
         self.known_hosts = KnownHosts()
         self.jumps = JumpPool(self)
         self._plans: dict[Host, DialPlan] = {}
+        # Handshakes cost CPU here and are few at a time. Hosts that are silent hold no place among them: dialling and
+        # waiting for the banner cost nothing and have a wide gate of their own.
+        self._gate = asyncio.Semaphore(settings.ssh.connect_concurrency)
+        self._dialling = asyncio.Semaphore(_DIALS)
 
     def apply(self, settings: Settings) -> None:
         """Take new settings; plans are made anew, live connections stay."""
@@ -141,8 +145,10 @@ class Transport:
             elif not plan.proxy_command:
                 way.sock, way.address = await self._dial(plan, on_phase)
             trusted = await self._trusted(plan, way.address or plan.address)
-            handshake = Handshake(host, plan, trusted, self._settings.intervals, self._asker if ask else None)
-            ssh = await handshake.run({**_options(plan, identities, trusted), **way.options(plan)}, on_phase)
+            asker = self._asker if ask else None
+            handshake = Handshake(host, plan, trusted, self._settings.intervals, asker, self._gate)
+            options = {**_options(plan, identities, trusted), **way.options(plan)}
+            ssh = await handshake.run(options, on_phase, banner_seen=way.sock is not None)
         except (LinkError, asyncio.CancelledError):
             way.abandon()
             raise
@@ -159,10 +165,12 @@ class Transport:
         addresses = await self._resolver.resolve(plan.address, intervals.resolve_s)
         on_phase("tcp")
         result = None
-        for address in addresses[:4]:
-            result = await tcp_connect(address, plan.port, intervals.tcp_s)
+        for address in addresses[:_MAX_ADDRESSES]:
+            async with self._dialling:
+                result = await tcp_connect(address, plan.port, intervals.tcp_s)
             if result.sock is not None:
-                result.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                on_phase("banner")
+                await await_banner(result.sock, intervals.banner_s)
                 return result.sock, address
         if result is None:
             raise ConnectError(f"{plan.address} has no address", layer="resolve", next_step="check the name")
