@@ -60,7 +60,8 @@ class Glyphs:
         return "".join(char if char.isascii() else _SPELT.get(char, "?") for char in text)
 
 
-_SPELT: Final = {"—": "-", "…": "~", "°": "", "·": "|", "▲": "^", "▼": "v", "●": "*", "×": "x", "→": ">"}
+_SPELT: Final = {"—": "-", "…": "~", "°": "", "·": "|", "▲": "^", "▼": "v", "●": "*", "→": ">"}
+_PLAIN: Final = ("C", "POSIX")
 _PORTS: Final = {
     PortState.REFUSED: "r",
     PortState.FILTERED: "f",
@@ -120,11 +121,18 @@ ASCII: Final = Glyphs(
 
 
 def locale_is_ascii() -> bool:
-    """Whether the locale's encoding cannot carry the Unicode table (``LC_ALL=C``, ``ISO-8859-1``, ...)."""
-    named = os.environ.get("LC_ALL") or os.environ.get("LC_CTYPE") or os.environ.get("LANG") or ""
-    if "." in named:
-        return named.rpartition(".")[2].lower().replace("-", "") not in ("utf8",)
-    return locale.getpreferredencoding(do_setlocale=False).lower().replace("-", "") != "utf8"
+    """Whether the locale's encoding cannot carry the Unicode table (``LC_ALL=C``, ``ISO-8859-1``, ...).
+
+    Python itself sets LC_CTYPE to C.UTF-8 when only LANG=C is given (PEP 538), so that pair is read as LANG=C.
+    """
+    every, ctype, lang = (os.environ.get(name, "") for name in ("LC_ALL", "LC_CTYPE", "LANG"))
+    if not every and lang in _PLAIN and ctype in ("C.UTF-8", "C.utf8", "UTF-8"):
+        return True
+    named = every or ctype or lang
+    if named in _PLAIN:
+        return True
+    encoding = named.rpartition(".")[2] if "." in named else locale.getpreferredencoding(do_setlocale=False)
+    return encoding.partition("@")[0].lower().replace("-", "") != "utf8"
 
 
 def glyphs_for(ascii_only: bool | None) -> Glyphs:  # noqa: FBT001 - the one setting this is about

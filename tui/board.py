@@ -1,0 +1,247 @@
+"""The fleet as lines: rows kept fresh, filtered, grouped and sorted, without drawing anything.
+
+``update`` condenses the hosts that changed (a bounded number a tick, the rest next time); ``arrange`` rebuilds the
+order, at a slower pace, so that nothing moves under the eye.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from probes.judge.condition import Level
+from probes.model import LinkState
+from tui import columns
+from tui.rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from probes.config import Settings
+    from probes.fleet import Fleet
+    from tui.filter import Filter
+
+#: rows condensed in one tick at most: about 4 ms
+BATCH: Final = 200
+#: hosts that say nothing are judged anew this often, so that age turns into a state
+SWEEP_S: Final = 4.0
+GROUPINGS: Final = ("none", "group", "folded", "state")
+UNGROUPED: Final = "(no group)"
+
+
+@dataclass(slots=True)
+class Totals:
+    """Sums over hosts. Sums over GPUs are over GPUs of *live* hosts, each with how many are known."""
+
+    hosts: int = 0
+    shown: int = 0
+    live: int = 0
+    levels: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    states: dict[LinkState, int] = field(default_factory=dict)
+    gpus: int = 0
+    gpus_not_live: int = 0
+    busy: int = 0
+    lost: int = 0
+    util_sum: float = 0.0
+    util_n: int = 0
+    power_w: float = 0.0
+    power_n: int = 0
+
+    def add(self, row: Row) -> None:
+        """Count one host."""
+        self.hosts += 1
+        self.levels[row.level] += 1
+        state = row.record.link.state
+        self.states[state] = self.states.get(state, 0) + 1
+        if not row.live:
+            self.gpus_not_live += row.gpus or 0
+            return
+        self.live += 1
+        self.gpus += row.gpus or 0
+        self.busy += row.busy
+        self.lost += row.lost
+        if row.util is not None:
+            self.util_sum += row.util * row.util_n
+            self.util_n += row.util_n
+        if row.power is not None:
+            self.power_w += row.power
+            self.power_n += row.power_n
+
+    @property
+    def util(self) -> float | None:
+        """Mean utilisation over the GPUs whose utilisation is known."""
+        return self.util_sum / self.util_n if self.util_n else None
+
+    @property
+    def power(self) -> float | None:
+        """Sum of the power of the GPUs whose power is known."""
+        return self.power_w if self.power_n else None
+
+
+@dataclass(slots=True)
+class GroupLine:
+    """The line above the hosts of a group."""
+
+    name: str
+    totals: Totals
+    folded: bool
+
+
+Line = Row | GroupLine
+
+
+class Board:
+    """All rows, and the lines to show in their order."""
+
+    def __init__(self, fleet: Fleet, settings: Settings, now_boot_s: float) -> None:
+        self.fleet = fleet
+        self.settings = settings
+        self.rows: dict[str, Row] = {}
+        self.lines: list[Line] = []
+        self.totals = Totals()
+        self.marked: set[str] = set()
+        self.folded: set[str] = set()
+        self.filter: Filter | None = None
+        self.faults_only = False
+        self.sort = "worst"
+        self.reverse = False
+        self.grouping = "none"
+        self.max_gpus = 0
+        self.max_services = 0
+        self.max_id = 4
+        self._at: dict[str, int] = {}
+        self._groups_at: dict[str, int] = {}
+        self._pending: dict[str, None] = {}
+        self._layout_version = -1
+        self._swept_at = now_boot_s
+        self._sweep: list[str] = []
+
+    # --- keeping rows fresh ---
+
+    def update(self, dirty: Iterable[str], now_boot_s: float, *, limit: int = BATCH) -> list[Row]:
+        """Condense the hosts that changed; at most ``limit`` of them now, the others at the next call."""
+        if self._layout_version != self.fleet.layout_version:
+            self._take_hosts()
+        pending = self._pending
+        for host_id in dirty:
+            pending[host_id] = None
+        self._add_swept(now_boot_s)
+        done: list[Row] = []
+        while pending and len(done) < limit:
+            host_id = next(iter(pending))
+            del pending[host_id]
+            row = self.rows.get(host_id)
+            if row is not None:
+                row.refresh(self.settings, now_boot_s)
+                self._measure(row)
+                done.append(row)
+        return done
+
+    def _add_swept(self, now_boot_s: float) -> None:
+        """Put a share of all hosts into the queue, so that each comes round every ``SWEEP_S``."""
+        share = int(len(self.rows) * (now_boot_s - self._swept_at) / SWEEP_S)
+        if share < 1 and now_boot_s - self._swept_at < SWEEP_S:
+            return
+        self._swept_at = now_boot_s
+        for _ in range(min(max(share, 1), BATCH // 4)):
+            if not self._sweep:
+                self._sweep = list(self.rows)
+                if not self._sweep:
+                    return
+            self._pending.setdefault(self._sweep.pop())
+
+    def _take_hosts(self) -> None:
+        self._layout_version = self.fleet.layout_version
+        rows: dict[str, Row] = {}
+        for index, (host_id, record) in enumerate(self.fleet.hosts.items()):
+            row = self.rows.get(host_id)
+            if row is None or row.record is not record:
+                row = Row(record, index)
+                self._pending[host_id] = None
+            row.index = index
+            rows[host_id] = row
+        self.rows = rows
+        self.marked &= rows.keys()
+        self.max_gpus = 0
+        self.max_services = max((len(row.record.host.services) for row in rows.values()), default=0)
+        self.max_id = max((columns.cells(row.id_text) for row in rows.values()), default=4)
+        for row in rows.values():
+            self._measure(row)
+
+    def _measure(self, row: Row) -> None:
+        self.max_gpus = max(self.max_gpus, row.gpus or 0)
+
+    # --- order ---
+
+    def arrange(self, now_boot_s: float) -> bool:
+        """Filter, group and sort anew; returns whether the lines or their order changed."""
+        totals = Totals()
+        shown: list[Row] = []
+        faults_only, wanted = self.faults_only, self.filter
+        for row in self.rows.values():
+            totals.add(row)
+            if faults_only and row.level == Level.FINE:
+                continue
+            if wanted is not None and not wanted.matches(row, now_boot_s):
+                continue
+            shown.append(row)
+        totals.shown = len(shown)
+        self.totals = totals
+        columns.sort_rows(shown, self.sort, reverse=self.reverse, now_boot_s=now_boot_s)
+        lines = self._grouped(shown) if self.grouping != "none" else list[Line](shown)
+        before, self.lines = self.lines, lines
+        self._at = {line.host_id: at for at, line in enumerate(lines) if isinstance(line, Row)}
+        self._groups_at = {line.name: at for at, line in enumerate(lines) if isinstance(line, GroupLine)}
+        return len(before) != len(lines) or any(
+            old is not new and not _same_group(old, new) for old, new in zip(before, lines, strict=True)
+        )
+
+    def _grouped(self, shown: list[Row]) -> list[Line]:
+        groups: dict[str, list[Row]] = {}
+        for row in shown:
+            groups.setdefault(self.group_of(row), []).append(row)
+        names = list(groups)  # in the order of their first, so "worst first" holds for groups too
+        lines: list[Line] = []
+        for name in names:
+            totals = Totals()
+            for row in groups[name]:
+                totals.add(row)
+            folded = name in self.folded
+            lines.append(GroupLine(name, totals, folded))
+            if not folded:
+                lines.extend(groups[name])
+        return lines
+
+    def group_of(self, row: Row) -> str:
+        """The group a host stands in: its first, or its state."""
+        if self.grouping == "state":
+            return row.record.link.state.value.replace("_", " ")
+        groups = row.record.host.groups
+        return groups[0] if groups else UNGROUPED
+
+    def next_grouping(self) -> None:
+        """None, by group, by group folded, by state."""
+        self.grouping = GROUPINGS[(GROUPINGS.index(self.grouping) + 1) % len(GROUPINGS)]
+        self.folded = {self.group_of(row) for row in self.rows.values()} if self.grouping == "folded" else set()
+
+    def toggle_fold(self, name: str) -> None:
+        """Fold or unfold one group."""
+        self.folded ^= {name}
+
+    # --- where things are ---
+
+    def at(self, host_id: str | None, group: str | None = None) -> int | None:
+        """The line of a host, or of a group."""
+        if group is not None:
+            return self._groups_at.get(group)
+        return None if host_id is None else self._at.get(host_id)
+
+    def chosen(self, host_id: str | None) -> list[str]:
+        """The marked hosts, else this one."""
+        if self.marked:
+            return [row.host_id for row in self.rows.values() if row.host_id in self.marked]
+        return [host_id] if host_id is not None and host_id in self.rows else []
+
+
+def _same_group(old: Line, new: Line) -> bool:
+    return isinstance(old, GroupLine) and isinstance(new, GroupLine) and old.name == new.name
