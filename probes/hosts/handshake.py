@@ -70,7 +70,15 @@ class _Client(asyncssh.SSHClient):
 class Handshake:
     """Runs ``asyncssh.connect`` with per-phase limits and turns what it sees into named failures."""
 
-    def __init__(self, host: Host, plan: DialPlan, trusted: Trusted, intervals: Intervals, asker: Asker | None) -> None:
+    def __init__(
+        self,
+        host: Host,
+        plan: DialPlan,
+        trusted: Trusted,
+        intervals: Intervals,
+        asker: Asker | None,
+        gate: asyncio.Semaphore,
+    ) -> None:
         self.ssh: Any = None
         self.phases_ms: dict[str, float] = {}
         #: the key to remember, when the host was unknown and accept-new is on

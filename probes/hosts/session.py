@@ -49,7 +49,6 @@ class HostSession:
         fleet: Fleet,
         transport: Transport,
         settings: Settings,
-        gate: AbstractAsyncContextManager[object],
     ) -> None:
         self.host = host
         self.connection: Connection | None = None
