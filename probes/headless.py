@@ -1,0 +1,153 @@
+"""The fleet without a screen: run the supervisor until every host has answered or failed, or for as long as asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from probes import clock, export
+from probes.fleet import Fleet
+from probes.judge.condition import Condition, Level, condition
+from probes.limits import raise_fd_limit
+from probes.model import LinkState, Severity
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from probes.config import Settings
+    from probes.fleet import HostRecord
+
+_POLL_S: Final = 0.1
+#: rates and the process list need two readings
+_SAMPLES_WANTED: Final = 2
+_WAITING: Final = frozenset({LinkState.CONNECTING, LinkState.LIVE, LinkState.STALE})
+
+
+class Watched:
+    """A running supervisor and its store; ``async with`` owns it."""
+
+    def __init__(self, settings: Settings) -> None:
+        # asyncssh costs 350 ms to import; commands that need no host never pay for it
+        from probes.hosts.supervisor import Supervisor  # noqa: PLC0415
+
+        self.fleet = Fleet(settings.hosts)
+        self.supervisor = Supervisor(settings, self.fleet)
+        self._task: asyncio.Task[None] | None = None
+        warning = raise_fd_limit(len(settings.hosts))
+        if warning is not None:
+            self.fleet.event(None, Severity.WARNING, "limits", warning)
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.supervisor.run(), name="supervisor")
+        await asyncio.sleep(0)
+        for host_id in self.fleet.hosts:
+            self.supervisor.probe_services(host_id)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def until(self, done: Callable[[HostRecord], bool], timeout_s: float) -> bool:
+        """Wait until ``done`` holds for every host, at most ``timeout_s``; false when time ran out.
+
+        Raises:
+            RuntimeError: the supervisor itself ended (a defect, never a host's doing).
+        """
+        end = clock.boot_s() + timeout_s
+        while clock.boot_s() < end:
+            self.raise_if_dead()
+            if all(done(record) for record in self.fleet.hosts.values()):
+                return True
+            await asyncio.sleep(_POLL_S)
+        return False
+
+    def raise_if_dead(self) -> None:
+        """Raise what ended the supervisor, if it ended."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+            raise RuntimeError("the supervisor ended")
+
+
+def settled(record: HostRecord) -> bool:
+    """Whether waiting longer brings nothing: two samples with a process list or a named failure, and all services."""
+    link = record.link
+    sampled = record.samples >= _SAMPLES_WANTED and record.processes is not None
+    failed = link.state not in _WAITING
+    return (sampled or failed) and len(record.services) >= len(record.host.services)
+
+
+async def take_snapshot(settings: Settings, timeout_s: float) -> dict[str, Any]:
+    """Watch all hosts of ``settings`` until each is settled, at most ``timeout_s``; returns the snapshot object."""
+    async with Watched(settings) as watched:
+        await watched.until(settled, timeout_s)
+        # taken before anything is taken down: ages are those of the measurement
+        return export.snapshot(watched.fleet)
+
+
+async def follow(settings: Settings) -> AsyncIterator[dict[str, Any]]:
+    """Yield one object per sample, link change, service probe and event, for ever."""
+    async with Watched(settings) as watched:
+        fleet = watched.fleet
+        seen: dict[str, tuple[int, object, dict[str, float]]] = {}
+        events = 0
+        while True:
+            watched.raise_if_dead()
+            for host_id in fleet.take_dirty():
+                record = fleet.hosts.get(host_id)
+                if record is None:
+                    continue
+                samples, link, services = seen.get(host_id, (0, None, {}))
+                for line in _changes(record, samples, link, services):
+                    yield line
+                probed = {name: state.at_boot_s for name, state in record.services.items()}
+                seen[host_id] = (record.samples, record.link, probed)
+            new = fleet.event_count - events
+            events = fleet.event_count
+            for item in list(fleet.events)[-new:] if new else ():
+                yield _line("event", item.host, export.event(item))
+            await asyncio.sleep(_POLL_S)
+
+
+def _changes(record: HostRecord, samples: int, link: object, services: dict[str, float]) -> list[dict[str, Any]]:
+    now = clock.boot_s()
+    host_id = record.host.id
+    out: list[dict[str, Any]] = []
+    if record.link is not link:
+        out.append(_line("link", host_id, {"link": export.link(record.link, now)}))
+    if record.samples != samples:
+        out.append(_line("sample", host_id, {"sample": export.sample(record, now)}))
+    for name, state in record.services.items():
+        if services.get(name) != state.at_boot_s:
+            out.append(_line("service", host_id, {"service": export.service(state, now)}))
+    return out
+
+
+def _line(kind: str, host_id: str | None, body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "schema_version": export.SCHEMA_VERSION,
+        "type": kind,
+        "host": host_id,
+        "time": clock.rfc3339(clock.wall_s()),
+        **{key: value for key, value in body.items() if key not in {"host", "time"}},
+    }
+
+
+async def check(settings: Settings, timeout_s: float) -> list[tuple[HostRecord, Condition]]:
+    """Judge every host once it has settled, at most after ``timeout_s``."""
+    async with Watched(settings) as watched:
+        in_time = await watched.until(settled, timeout_s)
+        now = clock.boot_s()
+        judged: list[tuple[HostRecord, Condition]] = []
+        for record in watched.fleet.hosts.values():
+            verdict = condition(record, settings.thresholds, settings.intervals, now)
+            if not in_time and not settled(record) and verdict.level is Level.FINE:
+                verdict = Condition(Level.UNKNOWN, (f"not everything was measured in {timeout_s:g} s",))
+            judged.append((record, verdict))
+        return judged
+
+
+def worst(levels: list[Level]) -> Level:
+    """The worst level of several hosts: down > unknown > degraded > fine; of none: unknown."""
+    return max(levels, default=Level.UNKNOWN)
