@@ -88,7 +88,9 @@ def _leaves(table: dict[str, Any], path: str, key: str, depth: int) -> Iterator[
 def _scalar(value: Any) -> bool:
     if isinstance(value, str):
         return len(value) <= 256 and clean(value) == value
-    return isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and value.bit_length() <= 64
 
 
 def _expect(kept: dict[str, Any], _wrong: set[str], _key: str, _report: Report) -> Expect:

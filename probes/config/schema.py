@@ -65,6 +65,8 @@ def shown(value: object) -> str:
             text = "a table"
         case list():
             text = "a list"
+        case int() if value.bit_length() > 64:  # Python refuses to write out very long ones
+            text = "a number of more than 64 bits"
         case _:
             text = str(value)
     return clean(text, _SHOWN)
@@ -135,7 +137,7 @@ class Number:
             report.add(key, f"{shown(value)} is not a {kind}", f"a {kind}, {expected}")
             return BAD
         low_ok = value > self.low if self.above else value >= self.low
-        if not math.isfinite(value) or not low_ok or value > self.high:
+        if not (low_ok and value <= self.high):  # so written, NaN is refused
             report.add(key, f"{shown(value)} is not {self.noun}", expected)
             return BAD
         return value if self.whole else float(value)
@@ -251,10 +253,16 @@ class AnyTable:
                 self._walk(item, f"{key}[{at}]", report, depth + 1)
         elif isinstance(value, str):
             Text(max_len=65536, empty=True).check(value, key, report)
-        elif not isinstance(value, bool | int | float) or (isinstance(value, float) and not math.isfinite(value)):
+        elif not _plain_number(value):
             report.add(
                 key, f"{shown(value)} has no place here", "text, a finite number, true, false, a list or a table"
             )
+
+
+def _plain_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and value.bit_length() <= 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ def is_ipv6(text: str) -> bool:
 
 def _port(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError(f'"{clean(text, 20)}" is not a port; expected 1 to 65535')
+        raise ValueError(f'"{clean(text, 20)}" is not a port (1 to 65535)')
     return int(text)
 
 
@@ -126,7 +126,7 @@ def _ad_hoc(name: str, aliases: Aliases, known: list[str]) -> Host:
         raise ValueError(f"{label}: {error}; expected {_EXPECTED}") from None
     bare = target.user is None and target.port is None and "." not in target.address
     if bare and not is_ipv6(target.address):
-        close = difflib.get_close_matches(name, [*known, *aliases.names], n=3, cutoff=0.6)
+        close = difflib.get_close_matches(name, [*known, *aliases.names], n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise ValueError(f"{label}: unknown host; expected {_EXPECTED}{hint}")
     return Host(id=name, address=target.address, user=target.user, port=target.port)
