@@ -1,0 +1,247 @@
+"""SSH servers for tests: Debian's sshd with its own keys on a free port, and in-process asyncssh servers with faults."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+
+from probes.model import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket() as sock:
+        sock.bind((address, 0))
+        return sock.getsockname()[1]
+
+
+@dataclass
+class Keys:
+    """A user key and its authorized_keys, in a folder of the test's own."""
+
+    folder: Path
+    private: Path = field(init=False)
+    authorized: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        self.private = self.folder / "id_test"
+        self.authorized = self.folder / "authorized_keys"
+        key.write_private_key(self.private)
+        self.private.chmod(0o600)
+        key.write_public_key(self.authorized)
+
+    @property
+    def public_line(self) -> str:
+        return self.authorized.read_text().strip()
+
+
+class RealSshd:
+    """`sshd -D` on a loopback port; `extra` lines go into its configuration, `forced` before the authorized key."""
+
+    def __init__(self, folder: Path, keys: Keys, *, extra: str = "", options: str = "", address: str = "127.0.0.1") -> None:
+        self.address = address
+        self.port = free_port(address)
+        self.folder = folder
+        self.keys = keys
+        folder.mkdir(exist_ok=True)
+        host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self.host_key_path = folder / "host_key"
+        host_key.write_private_key(self.host_key_path)
+        self.host_key_path.chmod(0o600)
+        self.known_hosts = folder / "known_hosts"
+        public = host_key.export_public_key().decode().strip()
+        self.known_hosts.write_text(f"[{address}]:{self.port} {public}\n")
+        authorized = folder / "authorized_keys"
+        authorized.write_text(f"{options + ' ' if options else ''}{keys.public_line}\n")
+        self.log = folder / "sshd.log"
+        config = folder / "sshd_config"
+        config.write_text(
+            f"""Port {self.port}
+ListenAddress {address}
+HostKey {self.host_key_path}
+AuthorizedKeysFile {authorized}
+PidFile {folder / "sshd.pid"}
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PubkeyAuthentication yes
+PermitRootLogin prohibit-password
+StrictModes no
+UsePAM no
+PrintMotd no
+LogLevel VERBOSE
+{extra}
+"""
+        )
+        self._config = config
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> RealSshd:
+        program = shutil.which("sshd", path="/usr/sbin:/sbin:/usr/local/sbin:" + os.environ.get("PATH", ""))
+        assert program is not None
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._process = subprocess.Popen([program, "-D", "-f", str(self._config), "-E", str(self.log)])
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 0.5):
+                return self
+            time.sleep(0.02)
+        raise RuntimeError(self.log.read_text())
+
+    def stop(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.terminate()
+        process.wait(10)
+
+    def kill_sessions(self) -> None:
+        """Kill the per-connection processes of this sshd (as a crash of the host's side would)."""
+        assert self._process is not None
+        for pid in children_of(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def host(self, host_id: str = "real", **over: Any) -> Host:
+        values: dict[str, Any] = {
+            "id": host_id,
+            "address": self.address,
+            "port": self.port,
+            "user": getpass.getuser(),
+            "identity_files": (str(self.keys.private),),
+            "known_hosts": (str(self.known_hosts),),
+        }
+        return Host(**{**values, **over})
+
+    def __enter__(self) -> RealSshd:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def children_of(pid: int) -> list[int]:
+    """All descendants of a process, read from /proc."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                stat = (entry / "stat").read_text()
+                parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        parent = todo.pop()
+        mine = [child for child, its in parents.items() if its == parent]
+        found += mine
+        todo += mine
+    return found
+
+
+class FakeHost:
+    """An in-process asyncssh server. ``handler(process)`` answers exec requests; by default a real shell does."""
+
+    def __init__(self, folder: Path, keys: Keys, handler: Callable[[Any], Awaitable[None]] | None = None, *, address: str = "127.0.0.1", shell: str = "/bin/sh", **options: Any) -> None:
+        self.address = address
+        self.port = 0
+        self.keys = keys
+        self.known_hosts = folder / f"known_hosts_{id(self)}"
+        self.commands: list[str] = []
+        self.connections = 0
+        self._handler = handler or self._shell
+        self._shell_program = shell
+        self._options = options
+        self._host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._server: Any = None
+        self.processes: list[asyncio.subprocess.Process] = []
+
+    async def start(self, port: int = 0) -> FakeHost:
+        owner = self
+
+        class Server(asyncssh.SSHServer):
+            def connection_made(self, conn: Any) -> None:
+                owner.connections += 1
+
+        self._server = await asyncssh.listen(
+            self.address,
+            port,
+            server_factory=Server,
+            server_host_keys=[self._host_key],
+            authorized_client_keys=str(self.keys.authorized),
+            process_factory=self._serve,
+            encoding=None,
+            **self._options,
+        )
+        self.port = self._server.sockets[0].getsockname()[1]
+        self.write_known_hosts()
+        return self
+
+    def write_known_hosts(self, key: Any = None) -> None:
+        public = (key or self._host_key).export_public_key().decode().strip()
+        self.known_hosts.write_text(f"[{self.address}]:{self.port} {public}\n")
+
+    async def _serve(self, process: Any) -> None:
+        self.commands.append(process.command or "")
+        await self._handler(process)
+
+    async def _shell(self, process: Any) -> None:
+        child = await asyncio.create_subprocess_exec(
+            self._shell_program,
+            "-c",
+            process.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        self.processes.append(child)
+        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+        process.exit(await child.wait())
+
+    async def stop(self) -> None:
+        self._server.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                await self._server.wait_closed()
+        for child in self.processes:
+            if child.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                await child.wait()
+
+    def host(self, host_id: str = "fake", **over: Any) -> Host:
+        values: dict[str, Any] = {
+            "id": host_id,
+            "address": self.address,
+            "port": self.port,
+            "user": getpass.getuser(),
+            "identity_files": (str(self.keys.private),),
+            "known_hosts": (str(self.known_hosts),),
+        }
+        return Host(**{**values, **over})
+
+    async def __aenter__(self) -> FakeHost:
+        return await self.start()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()

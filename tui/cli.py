@@ -1,0 +1,306 @@
+"""The command line. Imports nothing heavy until a command needs it: `--help` stays quick."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from probes.config import Settings
+
+EXIT_USAGE = 2
+EXIT_CHECK_USAGE = 3
+EXIT_CANCELLED = 130
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Fault(click.ClickException):
+    """Mistakes, one line each on stderr, with the exit code of the command's contract."""
+
+    def __init__(self, lines: list[str], code: int) -> None:
+        super().__init__("\n".join(lines))
+        self.exit_code = code
+
+    def show(self, file: Any = None) -> None:
+        del file
+        click.echo(self.message, err=True)
+
+
+def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's interface
+    if not wanted or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version  # noqa: PLC0415 - 20 ms that only --version needs
+
+    click.echo(f"quarterdeck {version('quarterdeck')}")
+    ctx.exit()
+
+
+@click.group(invoke_without_command=True, context_settings=_CONTEXT)
+@click.option("--config", "config_path", metavar="FILE", help="Configuration file.")
+@click.option("--log-file", metavar="FILE", help="Write a log there (rotating, 5 MB, three kept, mode 0600).")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
+@click.pass_context
+def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> None:
+    """Watch a GPU fleet over SSH. Without a command: the dashboard; without a configuration: this machine."""
+    ctx.obj = {"config": config_path, "log_file": log_file}
+    if log_file is not None:
+        _start_log(log_file)
+    if ctx.invoked_subcommand is None:
+        _dashboard(_settings(ctx))
+
+
+# --- the dashboard ---
+
+
+def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
+    from probes.fleet import Fleet  # noqa: PLC0415
+    from tui.run import run_dashboard  # noqa: PLC0415
+
+    ctx = click.get_current_context()
+    path = reload_from or settings.source
+
+    def reload_settings() -> Settings:
+        from probes import config  # noqa: PLC0415
+
+        return config.load(Path(path)) if path else config.default_settings()
+
+    code = run_dashboard(settings, Fleet(settings.hosts), reload_settings)
+    ctx.exit(code)
+
+
+@main.command()
+@click.option("--hosts", default=24, show_default=True, type=click.IntRange(1, 200), help="How many simulated hosts.")
+@click.option("--seed", default=7, show_default=True, type=int, help="Same seed, same fleet.")
+@click.pass_context
+def demo(ctx: click.Context, hosts: int, seed: int) -> None:
+    """Open the dashboard on a simulated fleet: real SSH servers on loopback, labelled as simulated."""
+    from tui.run import run_demo  # noqa: PLC0415
+
+    ctx.exit(run_demo(hosts, seed))
+
+
+# --- headless ---
+
+
+def _complete_host(ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+    """Configured ids and ssh_config aliases; a broken configuration completes nothing, in silence."""
+    from probes.errors import QuarterdeckError  # noqa: PLC0415
+
+    try:
+        root = ctx.find_root()
+        settings = _settings(root if root.obj else ctx)
+    except (click.ClickException, QuarterdeckError, OSError):
+        return []
+    from probes.inventory.ssh_config import read_aliases  # noqa: PLC0415
+
+    names = [host.id for host in settings.hosts] + list(read_aliases(settings.ssh.config_files).names)
+    return sorted({name for name in names if name.startswith(start)})[:200]
+
+
+_HOSTS = click.argument("hosts", nargs=-1, metavar="[HOST]...", shell_complete=_complete_host)
+
+
+@main.command()
+@_HOSTS
+@click.option("--format", "form", type=click.Choice(["json", "csv", "prometheus"]), default="json", show_default=True)
+@click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=click.FloatRange(0.5, 3600))
+@click.pass_context
+def snapshot(ctx: click.Context, hosts: tuple[str, ...], form: str, timeout_s: float) -> None:
+    """Print one complete look at the hosts. Exit 0 when written, even with dead hosts in it."""
+    settings = _targets(_settings(ctx), hosts)
+    from probes.headless import take_snapshot  # noqa: PLC0415
+
+    taken = _run(take_snapshot(settings, timeout_s))
+    if form == "json":
+        _print_json(taken)
+        return
+    from probes import exposition  # noqa: PLC0415
+
+    click.echo(exposition.csv_text(taken) if form == "csv" else exposition.prometheus(taken), nl=False)
+
+
+@main.command()
+@_HOSTS
+@click.pass_context
+def watch(ctx: click.Context, hosts: tuple[str, ...]) -> None:
+    """Print one JSON line per sample, link change, service probe and event, until interrupted."""
+    settings = _targets(_settings(ctx), hosts)
+    from probes.headless import follow  # noqa: PLC0415
+
+    async def pour() -> None:
+        async for line in follow(settings):
+            _print_json(line)
+
+    _run(pour())
+
+
+@main.command()
+@_HOSTS
+@click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=click.FloatRange(0.5, 3600))
+@click.pass_context
+def check(ctx: click.Context, hosts: tuple[str, ...], timeout_s: float) -> None:
+    """Print one line per host. Exit 0 fine, 1 degraded, 2 down, 3 unknown (also for usage mistakes)."""
+    settings = _targets(_settings(ctx, EXIT_CHECK_USAGE), hosts, EXIT_CHECK_USAGE)
+    from probes.headless import check as judge  # noqa: PLC0415
+    from probes.headless import worst  # noqa: PLC0415
+    from probes.judge.condition import Level  # noqa: PLC0415
+
+    judged = _run(judge(settings, timeout_s))
+    for record, verdict in judged:
+        words = "; ".join(verdict.reasons) or _fine_words(record)
+        click.echo(f"{record.host.id}: {verdict.level.name.lower()} - {words}")
+    exits = {Level.FINE: 0, Level.DEGRADED: 1, Level.DOWN: 2, Level.UNKNOWN: 3}
+    ctx.exit(exits[worst([verdict.level for _, verdict in judged])])
+
+
+def _fine_words(record: Any) -> str:
+    sample = record.sample
+    gpus = f"{len(sample.gpus)} GPUs" if sample.gpus else "no GPU"
+    return f"{record.link.state.value}, {gpus}, {len(record.services)} services"
+
+
+# --- configuration ---
+
+
+@main.group("config")
+def config_group() -> None:
+    """Work with the configuration file."""
+
+
+@config_group.command("init")
+@click.argument("file", required=False)
+def config_init(file: str | None) -> None:
+    """Write the commented reference configuration (never over an existing file)."""
+    from probes.config import commands, user_path  # noqa: PLC0415
+
+    path = Path(file) if file else user_path(os.environ)
+    click.echo(f"written: {_or_fault(lambda: commands.init(path))}")
+
+
+@config_group.command("check")
+@click.argument("file", required=False)
+@click.pass_context
+def config_check(ctx: click.Context, file: str | None) -> None:
+    """Say every mistake in the configuration, one line each."""
+    from probes.config import commands  # noqa: PLC0415
+
+    path = Path(file) if file else _find(ctx)
+    if path is None:
+        click.echo("no configuration file: this machine is watched with the defaults")
+        return
+    mistakes = commands.check(path)
+    if mistakes:
+        raise _Fault(mistakes, EXIT_USAGE)
+    click.echo(f"{path}: fine")
+
+
+@config_group.command("show")
+@click.option("--format", "form", type=click.Choice(["toml", "json"]), default="toml", show_default=True)
+@click.pass_context
+def config_show(ctx: click.Context, form: str) -> None:
+    """Print the effective configuration, defaults included."""
+    from probes.config import commands  # noqa: PLC0415
+
+    click.echo(commands.show(_settings(ctx), form))
+
+
+@config_group.command("path")
+@click.pass_context
+def config_path_(ctx: click.Context) -> None:
+    """Print which file is used."""
+    from probes.config import user_path  # noqa: PLC0415
+
+    path = _find(ctx)
+    click.echo(str(path) if path else f"none (it would be looked for at {user_path(os.environ)})")
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print the completion script of a shell: `eval "$(quarterdeck completion bash)"`."""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415
+
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise _Fault([f"no completion for {shell}"], EXIT_USAGE)
+    click.echo(kind(main, {}, "quarterdeck", "_QUARTERDECK_COMPLETE").source())
+
+
+# --- shared ---
+
+
+def _find(ctx: click.Context) -> Path | None:
+    from probes.config import find  # noqa: PLC0415
+
+    options: dict[str, Any] = ctx.find_root().obj or {}
+    return find(options.get("config"), os.environ, Path.cwd())
+
+
+def _settings(ctx: click.Context, code: int = EXIT_USAGE) -> Settings:
+    from probes.config import default_settings, load  # noqa: PLC0415
+
+    path = _find(ctx)
+    return default_settings() if path is None else _or_fault(lambda: load(path), code)
+
+
+def _targets(settings: Settings, names: tuple[str, ...], code: int = EXIT_USAGE) -> Settings:
+    """The settings with only the named hosts in them (all of them when none is named)."""
+    if not names:
+        return settings
+    import msgspec  # noqa: PLC0415
+
+    from probes.inventory import resolve_targets  # noqa: PLC0415
+
+    hosts = _or_fault(lambda: resolve_targets(settings, names), code)
+    return msgspec.structs.replace(settings, hosts=hosts)
+
+
+def _or_fault(action: Any, code: int = EXIT_USAGE) -> Any:
+    from probes.errors import ConfigError, QuarterdeckError  # noqa: PLC0415
+
+    try:
+        return action()
+    except ConfigError as error:
+        raise _Fault(error.mistakes, code) from None
+    except (QuarterdeckError, OSError) as error:
+        raise _Fault([str(error)], code) from None
+
+
+def _run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; an interrupt or a reader that went away ends it cleanly, agents included."""
+    import asyncio  # noqa: PLC0415
+
+    from probes.signals import interruptible  # noqa: PLC0415
+
+    try:
+        return asyncio.run(interruptible(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise SystemExit(EXIT_CANCELLED) from None
+    except BrokenPipeError:
+        # the reader of our output is gone: nothing is left to say, and flushing would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    import msgspec  # noqa: PLC0415
+
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _start_log(file: str) -> None:
+    from tui.logs import start_log  # noqa: PLC0415
+
+    _or_fault(lambda: start_log(Path(file)))
+
+
+if __name__ == "__main__":
+    main()
