@@ -45,7 +45,7 @@ MISTAKES = [
     (HOST + 'groups = "gpu"', 'hosts[0].groups: "gpu" is not a list; expected a list of group names'),
     (HOST + 'groups = ["a"]', 'hosts[0].groups[0]: "a" is also the id of a host; expected a name of its own'),
     (HOST + 'proxy_jump = "u@a:22"', 'hosts[0].proxy_jump: "a" would be reached through itself; expected another host'),
-    (HOST + 'proxy_jump = "b:0"', 'hosts[0].proxy_jump: "b:0": "0" is not a port; expected 1 to 65535; expected [user@]host[:port], several separated by commas'),
+    (HOST + 'proxy_jump = "b:0"', 'hosts[0].proxy_jump: "b:0": "0" is not a port (1 to 65535); expected [user@]host[:port], several separated by commas'),
     (HOST + "local = true\nport = 22", "hosts[0].port: means nothing to a local host; expected no SSH options beside local = true"),
     ('[[hosts]]\naddress = "h"', "hosts[0].id: is missing; expected a name without spaces or commas, not starting with -"),
     ('[[hosts]]\nid = "a b"', 'hosts[0].id: "a b" does not fit; expected a name without spaces or commas, not starting with -'),
