@@ -1,0 +1,1778 @@
+"""The agent: one file, standard library only, Python 3.6 or later, sent over stdin and never written to the host's disk.
+
+It prints one JSON line per interval (``encode``), in exactly the shapes of ``probes.model``: objects tagged ``t`` (``h``
+hello, ``s`` sample, ``p`` processes, ``n`` note) whose nested values are arrays in field order. Importing this file does
+nothing; ``main(settings)`` runs the agent. The parsing functions and ``Host`` are also what turns the frames of the
+``sh`` agent into the same samples, so both modes compute every number by the same code.
+
+A value that could not be read is null, and a ``missing`` table names it with the reason. A sample's own table uses
+dotted names for nested objects: ``cpu.utilization_pct``, ``cpu.per_core_pct``, ``cpu.load1``, ``memory.total_bytes``,
+``memory.available_bytes``, ``memory.swap_used_bytes``, ``agent.cpu_pct``, ``agent.rss_bytes``, and the plain names
+``interval_s``, ``xid_events``, ``gpus``, ``disks``, ``net``. GPUs, disks and interfaces carry their own table.
+
+Requests on stdin, one a line: ``h TOKEN`` heartbeat, ``p 1``/``p 0`` process list every interval or every 30 s,
+``i SECONDS`` interval, ``m N`` and N bytes (zlib of pynvml), ``q`` quit. The end of stdin, a broken stdout or 15 s
+without a heartbeat end the agent and its children.
+
+What may hang runs in threads: NVML, file systems, docker and systemctl. The sample line is never held up by them: NVML
+values are at most ``max(3 s, 3 intervals)`` old, afterwards they are null with the reason ``timeout``.
+"""
+
+import errno
+import json
+import os
+import re
+import select
+import signal
+import sys
+import threading
+import time
+import zlib
+
+WATCHDOG_S = 15.0
+PROCESSES_S = 30.0
+DISKS_S = 10.0
+UNITS_S = 60.0
+STATIC_S = 60.0
+STUCK_S = 3.0
+MAX_DISKS = 64
+MAX_NET = 32
+MAX_XIDS = 64
+MAX_TOP = 40
+MAX_GPU_PROCESSES = 256
+MAX_UNITS = 100
+MAX_CONTAINERS = 30
+MAX_TEXT = 256
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+# --- lines out ---------------------------------------------------------------------------------------------------
+
+_encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+GPU_FIELDS = (
+    "utilization_pct",
+    "memory_total_bytes",
+    "memory_used_bytes",
+    "memory_free_bytes",
+    "memory_reserved_bytes",
+    "temperature_c",
+    "power_w",
+    "power_limit_w",
+    "sm_clock_mhz",
+    "memory_clock_mhz",
+    "fan_pct",
+    "pstate",
+    "throttle_reasons",
+    "ecc_corrected",
+    "ecc_uncorrected",
+    "pcie_gen",
+    "pcie_width",
+)
+
+
+def encode(line):
+    """One line as the agent writes it: compact ASCII JSON and a newline, as bytes."""
+    return (_encoder.encode(line) + "\n").encode("ascii")
+
+
+def gpu_row(index, uuid, name, values, missing, mig=()):
+    """One GPU in wire order; every field of ``GPU_FIELDS`` that is not in ``values`` needs a reason in ``missing``."""
+    row = [index, uuid, name]
+    for field in GPU_FIELDS:
+        row.append(values.get(field))
+    row.append(list(mig))
+    row.append(missing)
+    return row
+
+
+def lost_gpu(index, uuid, name, reason):
+    """A GPU none of whose values can be had: what is known of it, and the reason for all else."""
+    missing = dict.fromkeys(GPU_FIELDS, reason)
+    if uuid is None:
+        missing["uuid"] = reason
+    if name is None:
+        missing["name"] = reason
+    return gpu_row(index, uuid, name, {}, missing)
+
+
+def sample_line(seq, uptime_s, cpu, memory, agent, **more):
+    """A sample. ``cpu``, ``memory``, ``agent`` and the rows in ``more`` are arrays in the order of ``probes.model``.
+
+    ``more``: interval_s, echo, disks, net, gpus, xid_events, missing.
+    """
+    line = {"t": "s", "seq": seq, "uptime_s": uptime_s, "cpu": cpu, "memory": memory, "agent": agent}
+    line.update(more)
+    return line
+
+
+def hello_line(mode, hostname, **more):
+    """A hello: os, kernel, driver, cuda, python, boot_id, pid, units, missing in ``more``."""
+    line = {"t": "h", "mode": mode, "hostname": hostname}
+    line.update(more)
+    return line
+
+
+def processes_line(total, top, gpu, missing):
+    """A process list: rows of [pid, user, name, cpu_pct, rss_bytes] and [gpu, pid, user, name, memory_bytes]."""
+    return {"t": "p", "total": total, "top": top, "gpu": gpu, "missing": missing}
+
+
+def note_line(layer, text, need=None):
+    """The agent's own word."""
+    line = {"t": "n", "layer": layer, "text": text[:MAX_TEXT]}
+    if need is not None:
+        line["need"] = need
+    return line
+
+
+# --- small tools -------------------------------------------------------------------------------------------------
+
+
+def text_of(raw, limit=MAX_TEXT):
+    """Bytes of a stranger as a string of bounded length."""
+    return raw[:limit].decode("utf-8", "replace")
+
+
+def reason_of(error):
+    """The wire reason of an OSError."""
+    code = getattr(error, "errno", None)
+    if code in (errno.EACCES, errno.EPERM):
+        return "denied"
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOSYS, errno.EOPNOTSUPP):
+        return "unsupported"
+    if code == errno.ETIMEDOUT:
+        return "timeout"
+    return "error"
+
+
+def slurp(path, limit=1 << 20):
+    """A whole small file as bytes."""
+    with open(path, "rb", 0) as file:
+        chunks = []
+        while limit > 0:
+            chunk = file.read(min(limit, 65536))
+            if not chunk:
+                break
+            chunks.append(chunk)
+            limit -= len(chunk)
+        return b"".join(chunks)
+
+
+class ProcFile(object):
+    """One file of /proc kept open and read from its beginning each time; ``stop`` ends the reading early."""
+
+    def __init__(self, path, stop=None):
+        self.path = path
+        self.stop = stop
+        self.size = 16384
+        self.fd = -1
+
+    def read(self):
+        if self.fd < 0:
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.pread(self.fd, self.size, 0)
+            # a seq_file hands out a page at a time; only an empty read is its end
+            while data and (self.stop is None or self.stop not in data):
+                more = os.pread(self.fd, self.size, len(data))
+                if not more:
+                    break
+                data += more
+        except OSError:
+            os.close(self.fd)
+            self.fd = -1
+            raise
+        if len(data) >= self.size:
+            self.size = min(2 * self.size, 1 << 20)
+        return data
+
+
+# --- parsing: pure functions, shared with sh mode ------------------------------------------------------------------
+
+
+def parse_stat(data):
+    """/proc/stat: [(name, busy, total)] in jiffies, the whole machine first.
+
+    iowait counts as idle. guest and guest_nice are part of user and nice already, so only eight columns are added.
+    """
+    out = []
+    for line in data.split(b"\n"):
+        if line[:3] != b"cpu":
+            break
+        fields = line.split()
+        values = list(map(int, fields[1:9]))
+        total = sum(values)
+        out.append((fields[0], total - sum(values[3:5]), total))
+    if not out or out[0][0] != b"cpu":
+        raise ValueError("no cpu line in stat")
+    return out
+
+
+_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):[ \t]+(\d+)", re.M)
+
+
+def parse_meminfo(data):
+    """/proc/meminfo: the four values of interest in bytes, by their names there."""
+    return {name.decode("ascii"): int(value) * 1024 for name, value in _MEMINFO.findall(data)}
+
+
+def parse_net(data):
+    """/proc/net/dev: {name: (rx_bytes, tx_bytes)}."""
+    out = {}
+    for line in data.split(b"\n"):
+        name, colon, rest = line.rpartition(b":")
+        if not colon:
+            continue
+        fields = rest.split()
+        if len(fields) >= 9:
+            out[text_of(name.strip(), 64)] = (int(fields[0]), int(fields[8]))
+    return out
+
+
+def parse_diskstats(data, wanted=None):
+    """/proc/diskstats: {"major:minor": (bytes read, bytes written)}; a sector there is 512 bytes on every device."""
+    out = {}
+    for line in data.split(b"\n"):
+        fields = line.split(None, 10)
+        if len(fields) < 10:
+            continue
+        key = (fields[0] + b":" + fields[1]).decode("ascii", "replace")
+        if wanted is None or key in wanted:
+            out[key] = (int(fields[5]) * 512, int(fields[9]) * 512)
+    return out
+
+
+LOCAL_FS = frozenset(
+    "ext2 ext3 ext4 xfs btrfs zfs f2fs jfs reiserfs bcachefs nilfs2 ntfs ntfs3 fuseblk exfat hfsplus ufs".split()
+)
+NETWORK_FS = frozenset(
+    "nfs nfs4 cifs smb3 smbfs ceph lustre gpfs beegfs glusterfs fuse.glusterfs fuse.sshfs fuse.juicefs "
+    "fuse.s3fs fuse.gcsfuse afs wekafs 9p virtiofs".split()
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+
+
+def parse_mountinfo(data):
+    """/proc/self/mountinfo: [(mount, device, file system, "major:minor", root of the mount)]."""
+    out = []
+    for line in data.split(b"\n"):
+        left, dash, right = line.partition(b" - ")
+        fields = left.split(b" ")
+        source = right.split(b" ")
+        if not dash or len(fields) < 6 or len(source) < 2:
+            continue
+        texts = [_unoctal(raw) for raw in (fields[4], source[1], source[0], fields[2], fields[3])]
+        out.append(tuple(texts))
+    return out
+
+
+def _unoctal(raw):
+    text = raw[:1024].decode("utf-8", "surrogateescape")
+    if "\\" not in text:
+        return text
+    spelled = _OCTAL.sub(lambda found: chr(int(found.group(1), 8)), text)
+    # an escaped byte of a UTF-8 name came out as one character each: put them together again
+    try:
+        return spelled.encode("latin-1").decode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return spelled
+
+
+def select_mounts(entries):
+    """The mounts worth a row: block file systems once per device, network ones, and whatever "/" is.
+
+    A later mount on the same point hides an earlier one. Of several mounts of one device the whole file system wins
+    over a bind mount of a folder, then the shorter path.
+    """
+    visible = {}
+    for entry in entries:
+        visible[entry[0]] = entry
+    best = {}
+    for entry in visible.values():
+        mount, device, kind, numbers, root = entry
+        network = kind in NETWORK_FS
+        if mount != "/" and kind not in LOCAL_FS and not network:
+            continue
+        key = device if network or device.startswith("/dev/") or kind == "zfs" else numbers
+        rank = (mount != "/", root != "/" and kind != "btrfs", len(mount), mount)
+        if key not in best or rank < best[key][0]:
+            best[key] = (rank, entry)
+    rows = sorted((entry for _, entry in best.values()), key=lambda entry: entry[0])
+    return rows[:MAX_DISKS]
+
+
+_XID = re.compile(r"NVRM: (?:GPU at [^:]*: )?Xid \((?:PCI:)?([0-9a-fA-F:.]+)\): (\d+)(?:[,:]?\s*(.*))?$")
+
+
+def parse_xid(text):
+    """(pci, code, message) of a kernel message that is an XID error, else None."""
+    found = _XID.search(text)
+    if found is None:
+        return None
+    return found.group(1), int(found.group(2)), (found.group(3) or "").strip()[:MAX_TEXT]
+
+
+def parse_kmsg(record):
+    """[uptime_s, pci, code, message] of one record of /dev/kmsg, or None. Time there is microseconds since boot."""
+    if b"Xid" not in record:
+        return None
+    head, _, rest = record.partition(b";")
+    found = parse_xid(rest.partition(b"\n")[0].decode("utf-8", "replace"))
+    stamp = head.split(b",")
+    if found is None or len(stamp) < 3 or not stamp[2].isdigit():
+        return None
+    return [int(stamp[2]) / 1e6, found[0], found[1], found[2]]
+
+
+def parse_process(raw):
+    """/proc/PID/stat: (name, user and system time in ticks, start in ticks since boot, resident bytes)."""
+    left = raw.index(b"(")
+    right = raw.rindex(b")")
+    fields = raw[right + 2 :].split()
+    return (
+        text_of(raw[left + 1 : right], 64),
+        int(fields[11]) + int(fields[12]),
+        int(fields[19]),
+        max(int(fields[21]), 0) * PAGE_BYTES,
+    )
+
+
+def parse_passwd(data):
+    """/etc/passwd: {uid: name}."""
+    out = {}
+    for line in data.split(b"\n"):
+        fields = line.split(b":")
+        if len(fields) > 2 and fields[2].isdigit():
+            out.setdefault(int(fields[2]), text_of(fields[0], 64))
+    return out
+
+
+def parse_os_release(data):
+    """PRETTY_NAME of /etc/os-release, else NAME and VERSION."""
+    values = {}
+    for line in data.decode("utf-8", "replace").split("\n"):
+        key, _, value = line.strip().partition("=")
+        values[key] = value.strip().strip("\"'")
+    name = values.get("PRETTY_NAME") or " ".join(v for v in (values.get("NAME"), values.get("VERSION")) if v)
+    return name[:MAX_TEXT] or None
+
+
+_DOCKER_STATES = (
+    ("Up", "running"),
+    ("Exited", "exited"),
+    ("Created", "created"),
+    ("Restarting", "restarting"),
+    ("Removal", "removing"),
+    ("Dead", "dead"),
+)
+
+
+def parse_docker(text):
+    """`docker ps -a --format '{{.Names}}|{{.Status}}|{{.Image}}'`: rows of [kind, name, state, detail]."""
+    rows = []
+    for line in text.split("\n"):
+        fields = line.rstrip("\r").split("|")
+        if len(fields) < 3 or not fields[0]:
+            continue
+        status = fields[1]
+        state = "unknown"
+        for word, meaning in _DOCKER_STATES:
+            if status.startswith(word):
+                state = meaning
+        if "(Paused)" in status:
+            state = "paused"
+        rows.append(["docker", fields[0][:128], state, (status + ", " + fields[2])[:MAX_TEXT]])
+    # what does not run first: a bound must never hide it
+    rows.sort(key=lambda row: (row[2] == "running", row[1]))
+    return rows[:MAX_CONTAINERS]
+
+
+_KNOWN_UNITS = re.compile(
+    r"^(docker|containerd|crio|podman|kubelet|k3s|nvidia-.*|dcgm.*|slurm.*|munge|nginx|apache2|httpd|caddy|haproxy|"
+    r"traefik|postgresql.*|mysql.*|mariadb.*|redis.*|mongod|rabbitmq.*|ollama|vllm.*|tgi.*|triton.*|voicevox.*|"
+    r"openvoice.*|jupyter.*|ray.*|prometheus.*|grafana.*|node.exporter.*|ssh|sshd|chrony|chronyd|ntp|ntpd|"
+    r"systemd-timesyncd|gunicorn.*|uvicorn.*|supervisor|amazon-.*)\.service$"
+)
+
+
+def parse_systemctl(text, local=()):
+    """`systemctl list-units --type=service --all --plain --no-legend`: all failed units, then those that matter.
+
+    ``local``: names of units an administrator wrote for this host (they matter too).
+    """
+    failed = []
+    rest = []
+    for line in text.split("\n"):
+        fields = line.replace("\u25cf", " ").split(None, 4)
+        if len(fields) < 4 or not fields[0].endswith(".service"):
+            continue
+        name, load, active, sub = fields[:4]
+        what = fields[4] if len(fields) > 4 else ""
+        row = ["systemd", name[:128], active, (sub + (", " + what if what else ""))[:MAX_TEXT]]
+        if active == "failed":
+            failed.append(row)
+        elif load == "loaded" and (name in local or (active != "inactive" and _KNOWN_UNITS.match(name))):
+            rest.append(row)
+    return (sorted(failed) + sorted(rest))[: MAX_UNITS - MAX_CONTAINERS]
+
+
+# --- from counters to a sample: shared with sh mode ------------------------------------------------------------------
+
+
+def share(before, now):
+    """Percent busy between two (busy, total) readings, or None when a counter went backwards."""
+    total = now[1] - before[1]
+    busy = now[0] - before[0]
+    if total <= 0 or busy < 0 or busy > total:
+        return None
+    return round(busy * 100.0 / total, 1)
+
+
+_VIRTUAL_NET = re.compile(r"^(veth|cali|cilium|lxc|vnet|tap|tun|flannel|cni|br-|docker|virbr|ifb|dummy|kube)")
+
+
+class Host(object):
+    """Turns raw readings of one host into the fields of its samples; keeps the reading before, for the rates.
+
+    ``raw`` maps ``stat``, ``meminfo``, ``loadavg``, ``netdev`` and ``diskstats`` to bytes, or to a reason (str) when
+    they could not be read. ``notes`` is called with (layer, text) when something is not as it should be.
+    """
+
+    def __init__(self, notes):
+        self.notes = notes
+        self.at_s = None
+        self.cpu_before = {}
+        self.net_before = {}
+        self.disk_before = {}
+        self.net_names = ((), ())
+
+    def fields(self, raw, now_s, mounts):
+        """The fields cpu, memory, disks, net, interval_s, missing of a sample.
+
+        Args:
+            raw: the readings.
+            now_s: the host's clock, in seconds since its boot.
+            mounts: rows of (mount, device, "major:minor" or None, total_bytes, used_bytes, reason or None), or a reason.
+        """
+        missing = {}
+        interval = None if self.at_s is None else now_s - self.at_s
+        why = None
+        if interval is None:
+            why = "not_yet"
+        elif interval <= 0:
+            why = "error"
+        out = {
+            "cpu": self._part("cpu", self._cpu, raw, missing) or self._no_cpu(missing),
+            "memory": self._part("memory", self._memory, raw, missing) or self._no_memory(missing),
+            "interval_s": None if why else round(interval, 3),
+        }
+        out["disks"] = self._part("disks", self._disks, raw, missing, mounts, interval, why) or []
+        out["net"] = self._part("net", self._net, raw, missing, interval, why) or []
+        if why:
+            missing["interval_s"] = why
+        out["missing"] = missing
+        self.at_s = now_s
+        return out
+
+    def _part(self, name, read, raw, missing, *more):
+        try:
+            return read(raw, missing, *more)
+        except Exception as error:
+            missing[name] = "error"
+            self.notes(name, "%s: %s" % (type(error).__name__, error))
+            return None
+
+    def _no_cpu(self, missing):
+        reason = missing.pop("cpu", "error")
+        for name in ("utilization_pct", "per_core_pct", "load1", "load5", "load15"):
+            missing.setdefault("cpu." + name, reason)
+        return [os.cpu_count() or 0, None, None, None, None, None]
+
+    def _no_memory(self, missing):
+        reason = missing.pop("memory", "error")
+        for name in ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes"):
+            missing.setdefault("memory." + name, reason)
+        return [None] * 5
+
+    def _cpu(self, raw, missing):
+        count, busy, cores = 0, None, None
+        if isinstance(raw["stat"], bytes):
+            now = {name: (used, total) for name, used, total in parse_stat(raw["stat"])}
+            shares = []
+            for name, reading in now.items():
+                before = self.cpu_before.get(name)
+                if before is None:
+                    shares.append((None, "not_yet"))
+                else:
+                    value = share(before, reading)
+                    shares.append((value, None if value is not None else "error"))
+            self.cpu_before = now
+            count = len(now) - 1
+            busy = shares[0][0]
+            if shares[0][1]:
+                missing["cpu.utilization_pct"] = shares[0][1]
+            bad = [why for _, why in shares[1:] if why]
+            if bad:
+                missing["cpu.per_core_pct"] = bad[0]
+            if len(bad) < count:
+                cores = [value for value, _ in shares[1:]]
+        else:
+            missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
+        loads = [None, None, None]
+        if isinstance(raw["loadavg"], bytes):
+            loads = [float(word) for word in raw["loadavg"].split()[:3]]
+        else:
+            for name in ("load1", "load5", "load15"):
+                missing["cpu." + name] = raw["loadavg"]
+        return [count, busy, cores] + loads
+
+    def _memory(self, raw, missing):
+        if not isinstance(raw["meminfo"], bytes):
+            missing["memory"] = raw["meminfo"]
+            return None
+        found = parse_meminfo(raw["meminfo"])
+        total, available = found.get("MemTotal"), found.get("MemAvailable")
+        swap_total, swap_free = found.get("SwapTotal"), found.get("SwapFree")
+        row = [
+            total,
+            None if total is None or available is None else max(total - available, 0),
+            available,
+            swap_total,
+            None if swap_total is None or swap_free is None else max(swap_total - swap_free, 0),
+        ]
+        for at, name in enumerate(
+            ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
+        ):
+            if row[at] is None:
+                missing["memory." + name] = "unsupported"  # kernels before 3.14 have no MemAvailable
+        return row
+
+    def _disks(self, raw, missing, mounts, interval, why):
+        if not isinstance(mounts, list):
+            missing["disks"] = mounts
+            return []
+        counters = {}
+        broken = None
+        if isinstance(raw["diskstats"], bytes):
+            counters = parse_diskstats(raw["diskstats"], {row[2] for row in mounts})
+        else:
+            broken = raw["diskstats"]
+        rows = []
+        for mount, device, numbers, total, used, reason in mounts:
+            absent = {}
+            if reason:
+                absent["total_bytes"] = absent["used_bytes"] = reason
+            reading = counters.get(numbers)
+            if reading is None:
+                rates = (None, broken or "unsupported")
+            else:
+                rates = pair_rate(self.disk_before.get(numbers), reading, interval, why)
+            read, write = rates[0] or (None, None)
+            if rates[1]:
+                absent["read_bytes_per_s"] = absent["write_bytes_per_s"] = rates[1]
+            rows.append([printable(mount), printable(device), total, used, read, write, absent])
+        self.disk_before = counters
+        return rows
+
+    def _net(self, raw, missing, interval, why):
+        if not isinstance(raw["netdev"], bytes):
+            missing["net"] = raw["netdev"]
+            return []
+        counters = parse_net(raw["netdev"])
+        names = tuple(counters)
+        if names != self.net_names[0]:
+            ordered = sorted(names, key=lambda name: (name == "lo", bool(_VIRTUAL_NET.match(name))))
+            if len(ordered) > MAX_NET:
+                self.notes("net", "%d interfaces, %d are shown" % (len(ordered), MAX_NET))
+                ordered = ordered[: MAX_NET - 1] + [name for name in ordered[MAX_NET - 1 :] if name == "lo"][:1]
+            self.net_names = (names, tuple(ordered))
+        rows = []
+        for name in self.net_names[1]:
+            rates, reason = pair_rate(self.net_before.get(name), counters[name], interval, why)
+            rx, tx = rates or (None, None)
+            rows.append([name, rx, tx, {"rx_bytes_per_s": reason, "tx_bytes_per_s": reason} if reason else {}])
+        self.net_before = counters
+        return rows
+
+
+def pair_rate(before, now, interval, why):
+    """((a, b) per second, None) between two pairs of counters, or (None, reason)."""
+    if why or before is None:
+        return None, why or "not_yet"
+    if now[0] < before[0] or now[1] < before[1]:
+        return None, "error"
+    return (round((now[0] - before[0]) / interval, 1), round((now[1] - before[1]) / interval, 1)), None
+
+
+def printable(text):
+    """A path that may hold undecodable bytes, as text that can be encoded."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")[:MAX_TEXT]
+
+
+class ProcessTable(object):
+    """The busiest processes from two scans: shares of one core between them, exact also for a newly started one."""
+
+    def __init__(self):
+        self.before = {}
+        self.at_s = None
+
+    def rank(self, scan, now_s):
+        """[(pid, name, cpu_pct or None, rss_bytes)], busiest first, then largest.
+
+        Args:
+            scan: {pid: (name, ticks, start in ticks, rss_bytes)}.
+            now_s: the host's clock, seconds since boot.
+        """
+        rows = []
+        for pid, (name, ticks, start, rss) in scan.items():
+            before = self.before.get(pid)
+            cpu = None
+            if before is not None and before[2] == start:
+                passed = now_s - self.at_s
+                spent = ticks - before[1]
+            else:
+                # not in the scan before: it started since then, or that scan was cut short
+                passed = now_s - start / float(TICKS_PER_S)
+                spent = ticks if self.at_s is not None and start / float(TICKS_PER_S) >= self.at_s - 0.05 else -1
+            if spent >= 0 and passed > 0.005:
+                cpu = round(spent * 100.0 / TICKS_PER_S / passed, 1)
+            rows.append((pid, name, cpu, rss))
+        self.before = scan
+        self.at_s = now_s
+        rows.sort(key=lambda row: (-(row[2] or 0.0), -row[3], row[0]))
+        return rows
+
+
+# --- reading this host ---------------------------------------------------------------------------------------------
+
+
+class Kmsg(object):
+    """XID errors of the kernel log, incrementally. ``reason`` is set while the log cannot be read."""
+
+    FIRST_RECORDS = 50000
+    TICK_RECORDS = 2000
+
+    def __init__(self, path="/dev/kmsg"):
+        self.path = path
+        self.fd = -1
+        self.events = []
+        self.reason = "not_yet"
+
+    def read(self):
+        """Take what is new; bounded."""
+        bound = self.TICK_RECORDS
+        if self.fd < 0:
+            bound = self.FIRST_RECORDS
+            try:
+                self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError as error:
+                self.reason = reason_of(error)
+                return
+        while bound > 0:
+            bound -= 1
+            try:
+                record = os.read(self.fd, 8192)
+            except OSError as error:
+                if error.errno == errno.EPIPE:  # the oldest records were overwritten: go on with the next
+                    continue
+                if error.errno == errno.EINVAL:  # a record longer than the buffer is skipped by the kernel
+                    continue
+                self.reason = None if error.errno == errno.EAGAIN else reason_of(error)
+                return
+            if not record:
+                self.reason = None
+                return
+            event = parse_kmsg(record)
+            if event is not None:
+                self.events.append(event)
+                del self.events[:-MAX_XIDS]
+
+
+class Disks(object):
+    """Sizes of file systems, in a thread: one that hangs (NFS) becomes "timeout" and holds up nobody."""
+
+    MAX_THREADS = 8
+
+    def __init__(self, proc):
+        self.path = proc + "/self/mountinfo"
+        self.mounts = None
+        self.failed = None
+        self.results = {}
+        self.busy = {}
+        self.threads = 0
+        self.lock = threading.Lock()
+        self.current = None
+
+    def refresh(self):
+        """Read all file systems anew in a thread, unless too many threads hang."""
+        now = time.monotonic()
+        current = self.current
+        if current is not None and current.is_alive():
+            stuck = [since for since in list(self.busy.values()) if now - since > STUCK_S]
+            if not stuck:
+                return
+        if self.threads >= self.MAX_THREADS:
+            return
+        self.threads += 1
+        self.current = threading.Thread(target=self._work, daemon=True)
+        self.current.start()
+
+    def _work(self):
+        try:
+            mounts = select_mounts(parse_mountinfo(slurp(self.path)))
+            self.mounts = mounts
+            self.failed = None
+            for entry in mounts:
+                mount = entry[0]
+                with self.lock:
+                    if mount in self.busy:  # another thread hangs here
+                        continue
+                    self.busy[mount] = time.monotonic()
+                try:
+                    self.results[mount] = self._measure(mount, entry) + (time.monotonic(),)
+                finally:
+                    with self.lock:
+                        self.busy.pop(mount, None)
+            known = {entry[0] for entry in mounts}
+            for mount in list(self.results):
+                if mount not in known:
+                    del self.results[mount]
+        except Exception as error:
+            self.failed = reason_of(error)
+        finally:
+            with self.lock:
+                self.threads -= 1
+
+    @staticmethod
+    def _measure(mount, entry):
+        """(numbers, total, used, reason, is a folder)."""
+        numbers = entry[3]
+        try:
+            sizes = os.statvfs(mount)
+            if entry[1].startswith("/dev/"):  # btrfs and mapped devices: the mount's own number is not the device's
+                try:
+                    device = os.stat(entry[1]).st_rdev
+                    numbers = "%d:%d" % (os.major(device), os.minor(device))
+                except OSError:
+                    pass  # a container sees the name but not the device: the mount's number is the best there is
+            folder = mount == "/" or os.path.isdir(mount)
+        except OSError as error:
+            return numbers, None, None, reason_of(error), True
+        if not sizes.f_blocks:
+            return numbers, None, None, "unsupported", folder
+        unit = sizes.f_frsize or sizes.f_bsize
+        return numbers, sizes.f_blocks * unit, (sizes.f_blocks - sizes.f_bfree) * unit, None, folder
+
+    def view(self):
+        """Rows for ``Host.fields``, or a reason."""
+        mounts = self.mounts
+        if mounts is None:
+            return self.failed or "not_yet"
+        now = time.monotonic()
+        rows = []
+        for mount, device, _, numbers, _ in mounts:
+            since = self.busy.get(mount)
+            got = self.results.get(mount)
+            if got is not None and not got[4]:
+                continue  # a file bound over a file (containers): not a file system of its own
+            if since is not None and now - since > STUCK_S:
+                rows.append((mount, device, numbers, None, None, "timeout"))
+            elif got is None:
+                rows.append((mount, device, numbers, None, None, "not_yet"))
+            elif now - got[5] > 3 * DISKS_S + STUCK_S:
+                rows.append((mount, device, got[0], None, None, "timeout"))
+            else:
+                rows.append((mount, device, got[0], got[1], got[2], got[3]))
+        return rows
+
+
+class Users(object):
+    """Names of user ids: /etc/passwd at once, directory services (which may hang) later, from a thread."""
+
+    def __init__(self):
+        self.names = None
+        self.asked = set()
+
+    def name(self, uid):
+        if self.names is None:
+            try:
+                self.names = parse_passwd(slurp("/etc/passwd"))
+            except OSError:
+                self.names = {}
+        known = self.names.get(uid)
+        if known is None:
+            if uid not in self.asked and len(self.asked) < 256:
+                self.asked.add(uid)
+                threading.Thread(target=self._ask, args=(uid,), daemon=True).start()
+            return str(uid)
+        return known
+
+    def _ask(self, uid):
+        try:
+            import pwd
+
+            self.names[uid] = pwd.getpwuid(uid).pw_name[:64]
+        except (ImportError, KeyError, OSError):
+            return
+
+
+def user_of(pid, users, proc):
+    """The name of the owner of a process, or None when it is gone or hidden."""
+    try:
+        return users.name(os.stat("%s/%d" % (proc, pid)).st_uid)
+    except OSError:
+        return None
+
+
+def scan_processes(proc, limit_s=0.5):
+    """({pid: (name, ticks, start, rss_bytes)}, how many there are, whether time ran out)."""
+    pids = [name for name in os.listdir(proc) if name.isdigit()]
+    found = {}
+    until = time.monotonic() + limit_s
+    late = False
+    for at, name in enumerate(pids):
+        if not at & 63 and time.monotonic() > until:
+            late = True
+            break
+        try:
+            fd = os.open("%s/%s/stat" % (proc, name), os.O_RDONLY)
+        except OSError:
+            continue  # it ended meanwhile
+        try:
+            found[int(name)] = parse_process(os.read(fd, 2048))
+        except (OSError, ValueError, IndexError):
+            continue
+        finally:
+            os.close(fd)
+    return found, len(pids), late
+
+
+def run_program(argv, children, timeout_s=10.0):
+    """(exit status or None on a timeout, stdout, stderr) of a short program, with a hard end; its group is killed."""
+    import subprocess
+
+    environ = dict(os.environ, LC_ALL="C")
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environ,
+        start_new_session=True,
+    )
+    children.add(child.pid)
+    try:
+        out, err = child.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        kill_group(child.pid)
+        child.wait()
+        return None, "", ""
+    finally:
+        children.discard(child.pid)
+    return child.returncode, out[: 1 << 20].decode("utf-8", "replace"), err[:4096].decode("utf-8", "replace")
+
+
+def kill_group(pid):
+    """End a child and whatever it started."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except OSError:
+        return
+
+
+def which(program):
+    """Where a program is, or None."""
+    for folder in os.environ.get("PATH", "/usr/bin:/bin").split(":") + ["/usr/local/bin", "/usr/bin", "/bin"]:
+        path = os.path.join(folder, program)
+        if folder and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+class Units(object):
+    """Containers and services, asked of docker and systemctl in a thread every minute."""
+
+    def __init__(self, children):
+        self.children = children
+        self.rows = None
+        self.missing = {"units": "not_yet"}
+        self.thread = None
+        self.since = 0.0
+        self.changed = False
+
+    def refresh(self):
+        if self.thread is not None and self.thread.is_alive():
+            return
+        self.since = time.monotonic()
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def _work(self):
+        rows, missing, asked = [], {}, False
+        for name, read in (("docker", self._docker), ("systemd", self._systemd)):
+            try:
+                got = read()
+            except Exception as error:
+                got = reason_of(error)
+            if isinstance(got, list):
+                asked = True
+                rows += got
+            else:
+                missing["units." + name] = got
+        if not asked:
+            reasons = set(missing.values())
+            ranked = [reason for reason in ("denied", "timeout", "error", "unsupported") if reason in reasons]
+            missing = {"units": ranked[0]}
+        state = (rows if asked else None, missing)
+        if state != (self.rows, self.missing):
+            self.rows, self.missing = state
+            self.changed = True
+
+    def _docker(self):
+        program = which("docker")
+        if program is None:
+            return "unsupported"
+        status, out, err = run_program(
+            [program, "ps", "-a", "--no-trunc", "--format", "{{.Names}}|{{.Status}}|{{.Image}}"], self.children
+        )
+        if status == 0:
+            return parse_docker(out)
+        if status is None:
+            return "timeout"
+        if "ermission denied" in err:
+            return "denied"
+        return "unsupported" if "Is the docker daemon running" in err or "no such file" in err else "error"
+
+    def _systemd(self):
+        program = which("systemctl")
+        if program is None or not os.path.isdir("/run/systemd/system"):
+            return "unsupported"
+        status, out, _ = run_program(
+            [program, "list-units", "--type=service", "--all", "--plain", "--no-legend", "--no-pager", "--full"],
+            self.children,
+        )
+        if status is None:
+            return "timeout"
+        return parse_systemctl(out, local_units()) if status == 0 else "error"
+
+
+def local_units(folder="/etc/systemd/system"):
+    """Names of the services an administrator wrote (files, not links) on this host."""
+    try:
+        return {
+            name
+            for name in os.listdir(folder)
+            if name.endswith(".service") and not os.path.islink(os.path.join(folder, name))
+        }
+    except OSError:
+        return set()
+
+
+# --- GPUs ------------------------------------------------------------------------------------------------------------
+
+_NVML_REASONS = {3: "unsupported", 13: "unsupported", 25: "unsupported", 4: "denied", 10: "timeout", 15: "gpu_lost"}
+_NVML_PATHS = (
+    "libnvidia-ml.so.1",
+    "/usr/lib/wsl/lib/libnvidia-ml.so.1",
+    "/run/opengl-driver/lib/libnvidia-ml.so.1",
+    "/usr/local/nvidia/lib64/libnvidia-ml.so.1",
+)
+_NVML_NEEDED = (
+    "nvmlInit",
+    "nvmlMemory_v2",
+    "nvmlDeviceGetMemoryInfo",
+    "nvmlDeviceGetHandleByIndex",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+)
+THROTTLE_BITS = (
+    (0x1, "gpu_idle"),
+    (0x2, "applications_clocks_setting"),
+    (0x4, "sw_power_cap"),
+    (0x8, "hw_slowdown"),
+    (0x10, "sync_boost"),
+    (0x20, "sw_thermal_slowdown"),
+    (0x40, "hw_thermal_slowdown"),
+    (0x80, "hw_power_brake_slowdown"),
+    (0x100, "display_clock_setting"),
+)
+_NO_VALUE = (0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF)
+
+
+def throttle_names(mask):
+    """The names of the bits of a clocks-event (throttle) mask; a bit without a name is named by its number."""
+    names = [name for bit, name in THROTTLE_BITS if mask & bit]
+    for place in range(9, 64):
+        if mask >> place & 1:
+            names.append("bit_%d" % place)
+    return names
+
+
+class NvmlMissingError(Exception):
+    """No GPU rows can be had; ``reason`` goes on the wire."""
+
+    def __init__(self, reason, text):
+        Exception.__init__(self, text)
+        self.reason = reason
+
+
+class Nvml(object):
+    """NVML through pynvml. All calls are made by one thread (``Gpus``)."""
+
+    def __init__(self, module):
+        self.nv = module
+        self.ready = False
+        self.driver = None
+        self.cuda = None
+        self.static_at = None
+        self.devices = []
+        self.broken = set()
+
+    def ask(self, name, *args):
+        """(value, None) or (None, reason) of one NVML call."""
+        call = getattr(self.nv, name, None)
+        if call is None:
+            return None, "unsupported"
+        try:
+            value = call(*args)
+        except self.nv.NVMLError as error:
+            return None, _NVML_REASONS.get(getattr(error, "value", None), "error")
+        except (AttributeError, ValueError, TypeError):
+            return None, "error"
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        if isinstance(value, int) and value in _NO_VALUE:
+            return None, "unsupported"
+        return value, None
+
+    def start(self):
+        """Initialise, once; raises NvmlMissingError."""
+        if self.ready:
+            return
+        try:
+            self.nv.nvmlInit()
+        except self.nv.NVMLError as error:
+            reason = _NVML_REASONS.get(getattr(error, "value", None), "error")
+            raise NvmlMissingError(reason, "nvmlInit: %s" % (error,))
+        self.ready = True
+        self.driver = self.ask("nvmlSystemGetDriverVersion")[0]
+        cuda = self.ask("nvmlSystemGetCudaDriverVersion")[0]
+        if cuda:
+            self.cuda = "%d.%d" % (cuda // 1000, cuda % 1000 // 10)
+
+    def refresh(self):
+        """Handles, names, limits: what changes rarely."""
+        count, reason = self.ask("nvmlDeviceGetCount")
+        if count is None:
+            raise NvmlMissingError(reason, "nvmlDeviceGetCount failed")
+        known = {device["index"]: device for device in self.devices}
+        self.devices = []
+        for index in range(min(count, 64)):
+            device = known.get(index) or {"index": index, "uuid": None, "name": None, "mig": []}
+            handle, why = self.ask("nvmlDeviceGetHandleByIndex", index)
+            device["handle"], device["why"] = handle, why
+            if handle is not None:
+                for field, call in (("uuid", "nvmlDeviceGetUUID"), ("name", "nvmlDeviceGetName")):
+                    value, why = self.ask(call, handle)
+                    if value is not None or device[field] is None:
+                        device[field], device[field + "_why"] = value, why
+                device["limit"] = self._limit(handle)
+                device["mig"] = self._migs(handle)
+            self.devices.append(device)
+        self.static_at = time.monotonic()
+
+    def _limit(self, handle):
+        value, why = self.ask("nvmlDeviceGetEnforcedPowerLimit", handle)
+        if value is None and why == "unsupported":
+            value, why = self.ask("nvmlDeviceGetPowerManagementLimit", handle)
+        return (None, why) if value is None else (value / 1000.0, None)
+
+    def _migs(self, handle):
+        mode, _ = self.ask("nvmlDeviceGetMigMode", handle)
+        if not mode or not mode[0]:
+            return []
+        found = []
+        count, _ = self.ask("nvmlDeviceGetMaxMigDeviceCount", handle)
+        for index in range(min(count or 0, 16)):
+            mig, _ = self.ask("nvmlDeviceGetMigDeviceHandleByIndex", handle, index)
+            if mig is not None:
+                found.append((index, mig, self.ask("nvmlDeviceGetUUID", mig)[0], self.ask("nvmlDeviceGetName", mig)[0]))
+        return found
+
+    def read(self):
+        """The rows of all GPUs."""
+        self.start()
+        if self.static_at is None or time.monotonic() - self.static_at > STATIC_S:
+            self.refresh()
+        return [self._row(device) for device in self.devices]
+
+    def _row(self, device):
+        if device["handle"] is None:
+            return lost_gpu(device["index"], device["uuid"], device["name"], device["why"] or "error")
+        values, missing = {}, {}
+        for field in ("uuid", "name"):
+            if device[field] is None:
+                missing[field] = device.get(field + "_why") or "error"
+        for read in (self._memory, self._load, self._slow):
+            read(device, values, missing)
+            if "gpu_lost" in missing.values():
+                self.static_at = min(self.static_at or 0.0, time.monotonic() - STATIC_S + 10.0)  # ask again soon
+                return lost_gpu(device["index"], device["uuid"], device["name"], "gpu_lost")
+        migs = []
+        for index, handle, uuid, name in device["mig"]:
+            info, _ = self.memory_info(handle)
+            migs.append([index, uuid, name, int(info.total) if info else None, int(info.used) if info else None])
+        return gpu_row(device["index"], device["uuid"], device["name"], values, missing, migs)
+
+    def put(self, values, missing, field, got, convert=None):
+        """Store the answer of ``ask`` as a value or as a reason."""
+        value, why = got
+        if value is None:
+            missing[field] = why or "error"
+        else:
+            values[field] = value if convert is None else convert(value)
+
+    def memory_info(self, handle):
+        """Memory by the v2 call, which keeps reserved apart from used; v1 where the driver has no v2."""
+        if "v2" not in self.broken:
+            info, why = self.ask("nvmlDeviceGetMemoryInfo", handle, getattr(self.nv, "nvmlMemory_v2", None))
+            if info is not None or why not in ("unsupported", "error"):
+                return info, why
+            plain, plain_why = self.ask("nvmlDeviceGetMemoryInfo", handle)
+            if plain is not None:
+                self.broken.add("v2")
+            return plain, plain_why
+        return self.ask("nvmlDeviceGetMemoryInfo", handle)
+
+    def _memory(self, device, values, missing):
+        info, why = self.memory_info(device["handle"])
+        if info is None:
+            for field in GPU_FIELDS[1:5]:
+                missing[field] = why
+            return
+        values["memory_total_bytes"] = int(info.total)
+        values["memory_used_bytes"] = int(info.used)
+        values["memory_free_bytes"] = int(info.free)
+        reserved = getattr(info, "reserved", None)
+        self.put(values, missing, "memory_reserved_bytes", (reserved, "unsupported"), int)
+
+    def _load(self, device, values, missing):
+        handle, ask = device["handle"], self.ask
+        got, why = ask("nvmlDeviceGetUtilizationRates", handle)
+        self.put(values, missing, "utilization_pct", (None if got is None else got.gpu, why), float)
+        self.put(values, missing, "temperature_c", ask("nvmlDeviceGetTemperature", handle, 0), float)
+        self.put(values, missing, "power_w", ask("nvmlDeviceGetPowerUsage", handle), lambda mw: mw / 1000.0)
+        self.put(values, missing, "power_limit_w", device["limit"])
+        self.put(values, missing, "sm_clock_mhz", ask("nvmlDeviceGetClockInfo", handle, 1), float)
+        self.put(values, missing, "memory_clock_mhz", ask("nvmlDeviceGetClockInfo", handle, 2), float)
+
+    def _slow(self, device, values, missing):
+        handle, ask = device["handle"], self.ask
+        self.put(values, missing, "fan_pct", ask("nvmlDeviceGetFanSpeed", handle), float)
+        state, why = ask("nvmlDeviceGetPerformanceState", handle)
+        if state is not None and not 0 <= state <= 15:
+            state, why = None, "unsupported"
+        self.put(values, missing, "pstate", (state, why), lambda number: "P%d" % number)
+        mask = (None, "unsupported")
+        if "events" not in self.broken:
+            mask = ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+        if mask[1] == "unsupported":
+            older = ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+            if older[0] is not None:
+                self.broken.add("events")
+            mask = older
+        self.put(values, missing, "throttle_reasons", mask, throttle_names)
+        self.put(values, missing, "ecc_corrected", ask("nvmlDeviceGetTotalEccErrors", handle, 0, 0), int)
+        self.put(values, missing, "ecc_uncorrected", ask("nvmlDeviceGetTotalEccErrors", handle, 1, 0), int)
+        for field, call in (
+            ("pcie_gen", "nvmlDeviceGetCurrPcieLinkGeneration"),
+            ("pcie_width", "nvmlDeviceGetCurrPcieLinkWidth"),
+        ):
+            value, why = ask(call, handle)
+            if value == 0:  # a link has no generation 0: passed-through GPUs report it when it cannot be read
+                value, why = None, "unsupported"
+            self.put(values, missing, field, (value, why), int)
+
+    def processes(self):
+        """([(gpu index, pid, name, memory_bytes)], {missing}) of all GPUs; MIG instances are asked one by one too."""
+        rows, missing = [], {}
+        for device in self.devices:
+            if device["handle"] is None:
+                missing["gpu"] = device["why"] or "error"
+                continue
+            merged, reason = {}, None
+            for handle in [device["handle"]] + [mig[1] for mig in device["mig"]]:
+                for kind in ("Compute", "Graphics"):
+                    found, why = self._running(kind, handle)
+                    if found is None:
+                        if kind == "Compute":
+                            reason = why
+                        continue
+                    for process in found:
+                        used = process.usedGpuMemory
+                        before = merged.get(process.pid)
+                        merged[process.pid] = before if used is None else max(used, before or 0)
+            if reason and not merged:
+                missing["gpu"] = reason
+            for pid, used in merged.items():
+                rows.append((device["index"], int(pid), self.ask("nvmlSystemGetProcessName", pid)[0], used))
+                if used is None:
+                    missing["gpu.memory_bytes"] = "unsupported"
+        return rows[:MAX_GPU_PROCESSES], missing
+
+    def _running(self, kind, handle):
+        for ending in ("_v3", "_v2", ""):
+            found, why = self.ask("nvmlDeviceGet%sRunningProcesses%s" % (kind, ending), handle)
+            if found is not None or why != "unsupported":
+                return found, why
+        return None, "unsupported"
+
+
+class Gpus(object):
+    """The thread that makes all NVML calls, and what the rest of the agent may know of it.
+
+    ``state``: (when, rows or None, reason why there are no rows, processes or None), replaced as one. ``wake`` is the
+    reading end of a pipe that turns readable when a reading is done.
+    """
+
+    def __init__(self, notes, need):
+        self.notes = notes
+        self.need = need
+        self.state = None
+        self.nvml = None
+        self.asked_at = None
+        self.sent = None
+        self.want = threading.Semaphore(0)
+        self.want_processes = False
+        self.pending = False
+        self.changed = False
+        self.wake, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self.wake, False)
+        self.present = None
+        self.retry_at = 0.0
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.thread.start()
+
+    def kick(self, processes):
+        """Ask for a reading; nothing happens while the last one is still under way."""
+        if self.pending:
+            return
+        self.pending = True
+        self.asked_at = time.monotonic()
+        self.want_processes = processes
+        self.want.release()
+
+    def _work(self):
+        while True:
+            self.want.acquire()
+            processes = None
+            try:
+                rows, reason = self._read(), None
+                if rows is not None and self.want_processes:
+                    processes = self.nvml.processes()
+                if rows is None:
+                    reason = "not_yet" if self.present else "unsupported"
+            except NvmlMissingError as error:
+                rows, reason = None, error.reason
+                self.retry_at = time.monotonic() + STATIC_S
+                self.notes("nvml", str(error))
+            except Exception as error:
+                rows, reason = None, "error"
+                self.retry_at = time.monotonic() + STATIC_S
+                self.notes("nvml", "%s: %s" % (type(error).__name__, error))
+            known = self.state[2] if self.state else None
+            self.state = (time.monotonic(), rows, reason, processes)
+            if known != reason or len(self.state) == 0:
+                self.changed = True
+            self.pending = False
+            try:
+                os.write(self._wake, b".")
+            except OSError:
+                pass  # full: the main loop is awake already
+
+    def _read(self):
+        if time.monotonic() < self.retry_at and self.state is not None:
+            raise NvmlMissingError(self.state[2] or "error", "")
+        if self.present is None:
+            self.present = self._load_library()
+            self.changed = True
+        if not self.present:
+            return None
+        if self.nvml is None:
+            module = self._module()
+            if module is None:
+                return None
+            self.nvml = Nvml(module)
+            self.changed = True
+        ready = self.nvml.ready
+        try:
+            return self.nvml.read()
+        finally:
+            if self.nvml.ready != ready:
+                self.changed = True
+
+    def _load_library(self):
+        try:
+            import ctypes
+        except ImportError as error:
+            if os.path.exists("/proc/driver/nvidia/version"):
+                raise NvmlMissingError("error", "this Python has no ctypes, so no GPU can be read: %s" % (error,))
+            return False
+        for path in _NVML_PATHS:
+            try:
+                ctypes.CDLL(path)
+            except OSError:
+                continue
+            return True
+        return False
+
+    def _module(self):
+        if self.sent is not None:
+            source, self.sent = self.sent, None
+            return module_from(source)
+        found = host_pynvml()
+        if found is None and self.need is not None:
+            need, self.need = self.need, None
+            need()
+        return found
+
+    def view(self, limit_s):
+        """(rows, reason): rows for the sample, or a reason why there are none."""
+        now = time.monotonic()
+        state = self.state
+        if state is None:
+            hung = self.asked_at is not None and now - self.asked_at > limit_s
+            return [], "timeout" if hung else "not_yet"
+        when, rows, reason, _ = state
+        if rows is None:
+            return [], reason
+        if now - when > limit_s:
+            return [lost_gpu(row[0], row[1], row[2], "timeout") for row in rows], None
+        return rows, None
+
+
+def module_from(source):
+    """The pynvml whose source the watcher sent, as a module that is on no disk."""
+    import types
+
+    module = types.ModuleType("pynvml")
+    module.__file__ = "<pynvml sent by the watcher>"
+    sys.modules["pynvml"] = module  # it looks itself up by this name
+    try:
+        exec(compile(source, module.__file__, "exec"), module.__dict__)
+    except BaseException:
+        del sys.modules["pynvml"]
+        raise
+    return module
+
+
+def host_pynvml():
+    """The host's own pynvml, if it has all that is needed; site paths are unknown to an isolated interpreter."""
+    version = "python%d.%d" % sys.version_info[:2]
+    folders = []
+    for prefix in (sys.prefix, "/usr", "/usr/local"):
+        for lib in ("lib", "lib64"):
+            folders.append(os.path.join(prefix, lib, version, "site-packages"))
+            folders.append(os.path.join(prefix, lib, version, "dist-packages"))
+    folders.append("/usr/lib/python3/dist-packages")
+    for folder in folders:
+        if not os.path.isfile(os.path.join(folder, "pynvml.py")):
+            continue
+        sys.path.insert(0, folder)
+        try:
+            import pynvml
+
+            if all(hasattr(pynvml, name) for name in _NVML_NEEDED):
+                return pynvml
+        except Exception:
+            pass  # a broken or too new copy: the watcher's own is asked for
+        finally:
+            sys.path.remove(folder)
+        sys.modules.pop("pynvml", None)
+    return None
+
+
+# --- the agent -------------------------------------------------------------------------------------------------------
+
+
+class Agent(object):
+    """The main loop: requests in, lines out, everything that hangs kept away from it."""
+
+    def __init__(self, settings):
+        self.interval_s = clamp(settings.get("interval_s"), 0.05, 3600.0, 1.0)
+        self.watchdog_s = clamp(settings.get("watchdog_s"), 0.1, 3600.0, WATCHDOG_S)
+        self.processes_s = clamp(settings.get("processes_s"), 0.05, 3600.0, PROCESSES_S)
+        self.proc = settings.get("proc", "/proc")
+        self.boot_clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+        self.out = b""
+        self.inbox = b""
+        self.blob_left = -1
+        self.seq = 0
+        self.echo = None
+        self.every_tick = False
+        self.processes_at = None
+        self.note_lines = []
+        self.noted = set()
+        self.children = set()
+        self.hello = None
+        self.cpu_before = None
+        self.users = Users()
+        self.table = ProcessTable()
+        self.host = Host(self.note)
+        self.kmsg = Kmsg(settings.get("kmsg", "/dev/kmsg"))
+        self.disks = Disks(self.proc)
+        self.units = Units(self.children)
+        self.disks_at = self.units_at = 0.0
+        self.files = {
+            "stat": ProcFile(self.proc + "/stat", b"\nintr"),
+            "meminfo": ProcFile(self.proc + "/meminfo", b"SwapFree"),
+            "loadavg": ProcFile(self.proc + "/loadavg", b"\n"),
+            "netdev": ProcFile(self.proc + "/net/dev"),
+            "diskstats": ProcFile(self.proc + "/diskstats"),
+        }
+        self.uptime_file = ProcFile(self.proc + "/uptime", b"\n")
+        self.statm = ProcFile(self.proc + "/self/statm", b"\n")
+        self.gpus = Gpus(self.note, self.need_pynvml)
+
+    # --- its own word ---
+
+    def note(self, layer, text):
+        """Say something once; from any thread."""
+        if text and (layer, text) not in self.noted and len(self.noted) < 100:
+            self.noted.add((layer, text))
+            self.note_lines.append(note_line(layer, text))
+
+    def need_pynvml(self):
+        self.note_lines.append(note_line("nvml", "this host has no usable pynvml", "pynvml"))
+
+    # --- life and death ---
+
+    def alive(self):
+        """A heartbeat came."""
+        self.deadline = time.monotonic() + self.watchdog_s
+        # should the main thread itself hang (a read of /proc can), this signal still comes through
+        signal.setitimer(signal.ITIMER_REAL, self.watchdog_s + 1.0)
+
+    def die(self, *_):
+        """End at once, with all children; threads that hang in a driver are left behind with the process."""
+        for pid in list(self.children):
+            kill_group(pid)
+        os._exit(0)
+
+    def run(self):
+        """Serve until the end."""
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, self.die)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        os.set_blocking(0, False)
+        os.set_blocking(1, False)
+        self.alive()
+        self.disks_at = self.units_at = time.monotonic()
+        self.disks.refresh()
+        self.units.refresh()
+        self.disks.current.join(0.05)  # sizes are in the first sample unless a file system is slow
+        self.loop()
+
+    def loop(self):
+        """Ticks on an absolute schedule; GPUs are asked at the tick and waited for a little."""
+        next_at = time.monotonic()
+        emit_at = None
+        while True:
+            now = time.monotonic()
+            if now > self.deadline:
+                self.die()
+            if emit_at is None and now >= next_at:
+                self.slow_work(now)
+                self.gpus.kick(self.wants_processes(now))
+                emit_at = now + min(0.25, self.interval_s / 2)
+                next_at += self.interval_s
+                if next_at < now:  # suspended or starved: go on from here, without a burst
+                    next_at = now + self.interval_s
+            if emit_at is not None and (now >= emit_at or not self.gpus.pending):
+                emit_at = None
+                self.tick()
+            wait = (next_at if emit_at is None else emit_at) - time.monotonic()
+            changed = self.serve(max(0.0, min(wait, self.deadline - now + 0.01)))
+            if changed:
+                next_at = min(next_at, time.monotonic() + self.interval_s)
+
+    def serve(self, wait_s):
+        """Wait for requests, room on stdout and the GPU thread; True when the interval was changed."""
+        before = self.interval_s
+        readable, writable, _ = select.select([0, self.gpus.wake], [1] if self.out else [], [], wait_s)
+        if self.gpus.wake in readable:
+            os.read(self.gpus.wake, 4096)
+        if writable:
+            self.flush()
+        if 0 in readable:
+            self.read_requests()
+        return before != self.interval_s
+
+    def read_requests(self):
+        try:
+            data = os.read(0, 65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.die()
+        if not data:
+            self.die()
+        self.inbox += data
+        while self.inbox:
+            if self.blob_left >= 0:
+                if len(self.inbox) < self.blob_left:
+                    return
+                blob, self.inbox = self.inbox[: self.blob_left], self.inbox[self.blob_left :]
+                self.blob_left = -1
+                self.take_pynvml(blob)
+                continue
+            line, newline, rest = self.inbox.partition(b"\n")
+            if not newline:
+                if len(line) > 4096:
+                    self.die()
+                return
+            self.inbox = rest
+            self.request(line.split())
+
+    def request(self, words):
+        """Obey one request; one that makes no sense is said and ignored."""
+        try:
+            verb = words[0] if words else b""
+            if verb == b"h":
+                self.echo = (int(words[1]), time.monotonic())
+                self.alive()
+            elif verb == b"p":
+                self.every_tick = words[1] == b"1"
+            elif verb == b"i":
+                self.interval_s = clamp(float(words[1]), 0.05, 3600.0, self.interval_s)
+            elif verb == b"m":
+                self.blob_left = min(max(int(words[1]), 0), 1 << 22)
+            elif verb == b"q":
+                self.die()
+        except (ValueError, IndexError):
+            self.note("agent", "a request that makes no sense: %r" % (b" ".join(words)[:60],))
+
+    def take_pynvml(self, blob):
+        try:
+            self.gpus.sent = zlib.decompress(blob)
+        except zlib.error as error:
+            self.note("nvml", "pynvml did not arrive whole: %s" % (error,))
+
+    # --- lines ---
+
+    def send(self, line):
+        self.out += encode(line)
+
+    def flush(self):
+        try:
+            sent = os.write(1, self.out)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.die()
+        self.out = self.out[sent:]
+
+    def tick(self):
+        """Write one sample and what else is due; nothing when the watcher has not taken the last one yet."""
+        if self.out:
+            return
+        self.say_hello()
+        self.send(self.sample())
+        if self.wants_processes(time.monotonic()) or self.seq == 1:
+            try:
+                self.process_list()
+            except Exception as error:
+                self.note("processes", "%s: %s" % (type(error).__name__, error))
+        lines, self.note_lines = self.note_lines, []
+        for line in lines:
+            self.send(line)
+        self.flush()
+
+    def slow_work(self, now):
+        if now - self.disks_at >= DISKS_S:
+            self.disks_at = now
+            self.disks.refresh()
+        if now - self.units_at >= UNITS_S:
+            self.units_at = now
+            self.units.refresh()
+
+    def raw(self):
+        """The readings ``Host.fields`` wants."""
+        out = {}
+        for name, file in self.files.items():
+            try:
+                out[name] = file.read()
+            except OSError as error:
+                out[name] = reason_of(error)
+        return out
+
+    def uptime_s(self):
+        return float(self.uptime_file.read().split()[0])
+
+    def sample(self):
+        """One sample line."""
+        now_s = time.clock_gettime(self.boot_clock)
+        fields = self.host.fields(self.raw(), now_s, self.disks.view())
+        missing = fields["missing"]
+        try:
+            uptime = self.uptime_s()
+        except (OSError, ValueError, IndexError):
+            uptime = round(now_s, 2)
+        rows, reason = self.gpus.view(max(3.0, 3 * self.interval_s))
+        if reason:
+            missing["gpus"] = reason
+        try:
+            self.kmsg.read()
+        except Exception as error:
+            self.kmsg.reason = "error"
+            self.note("kmsg", "%s: %s" % (type(error).__name__, error))
+        events = self.kmsg.events
+        if self.kmsg.reason:
+            missing["xid_events"] = self.kmsg.reason
+            events = None
+        own = self.own_use(fields["interval_s"], missing)
+        echo = None
+        if self.echo is not None:
+            echo = [self.echo[0], int((time.monotonic() - self.echo[1]) * 1000)]
+        seq, self.seq = self.seq, self.seq + 1
+        return sample_line(seq, uptime, fields.pop("cpu"), fields.pop("memory"), own, echo=echo, gpus=rows,
+                           xid_events=events, **fields)  # fmt: skip
+
+    def own_use(self, interval_s, missing):
+        """[cpu_pct, rss_bytes] of this process, its ended children included."""
+        import resource
+
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = time.process_time() + children.ru_utime + children.ru_stime
+        before, self.cpu_before = self.cpu_before, spent
+        cpu = rss = None
+        if before is None or not interval_s:
+            missing["agent.cpu_pct"] = "not_yet"
+        else:
+            cpu = round((spent - before) * 100.0 / interval_s, 3)
+        try:
+            rss = int(self.statm.read().split()[1]) * PAGE_BYTES
+        except (OSError, ValueError, IndexError):
+            missing["agent.rss_bytes"] = "error"
+        return [cpu, rss]
+
+    def wants_processes(self, now):
+        """Whether a process list is due: the second sample, then every 30 s, or every tick on request."""
+        if self.seq == 0:
+            return False
+        return self.every_tick or self.processes_at is None or now - self.processes_at >= self.processes_s - 0.01
+
+    def process_list(self):
+        """Scan, and write the list unless this is the first reading."""
+        now_s = time.clock_gettime(self.boot_clock)
+        scan, total, late = scan_processes(self.proc)
+        ranked = self.table.rank(scan, now_s)
+        if self.seq == 1 and self.processes_at is None and self.table_first():
+            return
+        self.processes_at = time.monotonic()
+        missing = {"top": "timeout"} if late else {}
+        top = [[pid, user_of(pid, self.users, self.proc), name, cpu, rss] for pid, name, cpu, rss in ranked[:MAX_TOP]]
+        self.send(processes_line(total, top, self.gpu_processes(scan, missing), missing))
+
+    def table_first(self):
+        """True once: the first scan is only what the second one is compared with."""
+        first, self.scanned = not getattr(self, "scanned", False), True
+        return first
+
+    def gpu_processes(self, scan, missing):
+        state = self.gpus.state
+        if state is None or self.gpus.pending:
+            missing["gpu"] = "timeout" if self.gpus.pending else "not_yet"
+            return None
+        if state[1] is None or state[3] is None:
+            missing["gpu"] = state[2] or "not_yet"
+            return None
+        found, absent = state[3]
+        missing.update(absent)
+        if "gpu" in absent and not found:
+            return None
+        rows = []
+        for gpu, pid, name, used in found:
+            known = scan.get(pid)
+            user = user_of(pid, self.users, self.proc)
+            rows.append([gpu, pid, user, known[0] if known else name and name[:MAX_TEXT], used])
+        return rows
+
+    def say_hello(self):
+        """Send a hello at first and whenever it changed."""
+        if self.hello is not None and not self.gpus.changed and not self.units.changed:
+            return
+        self.gpus.changed = self.units.changed = False
+        try:
+            line = self.hello_now()
+        except Exception as error:
+            self.note("hello", "%s: %s" % (type(error).__name__, error))
+            line = hello_line("python", "?", missing={"hostname": "error"})
+        if line != self.hello:
+            self.hello = line
+            self.send(line)
+
+    def hello_now(self):
+        missing = {}
+        name = os.uname()
+        nvml = self.gpus.nvml
+        ready = nvml is not None and nvml.ready
+        facts = {
+            "os": quiet(lambda: parse_os_release(slurp("/etc/os-release"))),
+            "boot_id": quiet(lambda: text_of(slurp(self.proc + "/sys/kernel/random/boot_id").strip(), 64)),
+            "driver": nvml.driver if ready else quiet(lambda: driver_version(self.proc)),
+            "cuda": nvml.cuda if ready else None,
+            "units": self.units.rows,
+        }
+        for field in ("os", "boot_id"):
+            if facts[field] is None:
+                missing[field] = "unsupported"
+        state = self.gpus.state
+        for field in ("driver", "cuda"):
+            if facts[field] is None:
+                missing[field] = "error" if ready else (state[2] if state and state[2] else "not_yet")
+        missing.update(self.units.missing)
+        return hello_line(
+            "python+nvml" if ready else "python",
+            name.nodename,
+            kernel=name.release,
+            python="%d.%d.%d" % sys.version_info[:3],
+            pid=os.getpid(),
+            missing=missing,
+            **facts,
+        )
+
+
+_DRIVER = re.compile(rb"(?:NVRM version:[^\n]*?\s|^)(\d+\.\d+(?:\.\d+)?)\b")
+
+
+def driver_version(proc):
+    """The version of the loaded NVIDIA kernel module."""
+    found = _DRIVER.search(slurp(proc + "/driver/nvidia/version", 4096))
+    return found.group(1).decode("ascii") if found else None
+
+
+def quiet(read):
+    """The value, or None where the file is not there or not as expected (the field then carries a reason)."""
+    try:
+        return read()
+    except (OSError, ValueError):
+        return None
+
+
+def clamp(value, low, high, otherwise):
+    """A number of the settings within its bounds."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return otherwise
+    return min(max(number, low), high) if number == number else otherwise
+
+
+def main(settings):
+    """Run the agent on stdin and stdout until its watcher is gone. ``settings``: interval_s, watchdog_s (optional)."""
+    sys.dont_write_bytecode = True
+    Agent(settings).run()
