@@ -6,31 +6,45 @@ not needed for the first paint is imported later.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, ClassVar
+import signal
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import App
 
 from probes import clock
-from probes.model import Severity
+from probes.model import LinkState, Severity
+from probes.text import clean
 from tui import keys, themes
+from tui.board import Board
 from tui.glyphs import ASCII, glyphs_for
 from tui.guard import guarded
 from tui.screens.fleet import FleetScreen
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
+    from textual.command import Provider
     from textual.screen import Screen
 
     from probes.config import Settings
     from probes.fleet import Fleet
+    from probes.hosts.asker import Asker
     from tui.backend import Backend
     from tui.glyphs import Glyphs
     from tui.themes import Palette
 
 TICK_S = 0.25
+#: how long the backend may take to end before it is left
+GOODBYE_S = 5.0
 _LOG = logging.getLogger(__name__)
+
+
+def _commands_provider() -> type[Provider]:
+    from tui.commands import QuarterdeckProvider  # noqa: PLC0415 - after first paint
+
+    return QuarterdeckProvider
 
 
 class QuarterdeckApp(App[int]):
@@ -51,7 +65,7 @@ class QuarterdeckApp(App[int]):
     CSS_PATH = "theme.tcss"
     TITLE = "quarterdeck"
     BINDINGS = keys.bindings("app")
-    ENABLE_COMMAND_PALETTE: ClassVar[bool] = True
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands_provider}
 
     def __init__(
         self,
@@ -70,16 +84,37 @@ class QuarterdeckApp(App[int]):
         self.settings = settings
         self.fleet = fleet
         self.simulated = simulated
-        self.backend: Backend | None = None
         self.boot_s = boot_s
         self.wall_s = wall_s
-        self.utc = settings.utc if utc is None else utc
-        self.glyphs: Glyphs = glyphs_for(settings.ascii if ascii_only is None else ascii_only)
+        self.board = Board(fleet, settings, boot_s())
+        self.board.update(fleet.take_dirty(), boot_s())
+        self.board.arrange(boot_s())
+        self.backend: Backend | None = None
+        #: the display stands still on purpose
+        self.frozen = False
+        #: the newest error of our own, until it is dismissed
+        self.banner = ""
+        self._troubles: dict[str, int] = {}
+        self._ascii_only, self._utc = ascii_only, utc
         self._backend_factory = backend_factory
+        self._backend_task: asyncio.Task[None] | None = None
         self._reload_settings = reload_settings
+        self._asker: Asker | None = None
+        self._chores: set[asyncio.Task[Any]] = set()
+        self._signals: list[signal.Signals] = []
+        self._leaving = False
         for theme in themes.themes():
             self.register_theme(theme)
-        self.theme = "mono" if self.no_color else settings.theme
+        self._take_look()
+
+    def _take_look(self) -> None:
+        """Theme, signs, clock and keys as configured; NO_COLOR and the arguments win."""
+        self.theme = "mono" if self.no_color else self.settings.theme
+        self.glyphs: Glyphs = glyphs_for(self.settings.ascii if self._ascii_only is None else self._ascii_only)
+        self.utc = self.settings.utc if self._utc is None else self._utc
+        self.set_keymap({key: value for key, value in self.settings.keys.items() if key in keys.ids()})
+
+    # --- what screens ask ---
 
     @property
     def ascii(self) -> bool:
@@ -91,42 +126,386 @@ class QuarterdeckApp(App[int]):
         """The hand-drawn styles of the current theme."""
         return themes.palette(self.theme)
 
+    @property
+    def asker(self) -> Asker:
+        """Asks the person at the screen, for the backend."""
+        if self._asker is None:
+            from tui.screens.dialogs import DialogAsker  # noqa: PLC0415 - after first paint
+
+            self._asker = DialogAsker(self)
+        return self._asker
+
+    @property
+    def fleet_screen(self) -> FleetScreen:
+        """The fleet screen, whatever is on top of it."""
+        return cast("FleetScreen", self.screen_stack[0])
+
+    @property
+    def selected_host(self) -> str | None:
+        """The host the screen on top is about."""
+        for screen in reversed(self.screen_stack):
+            host_id = getattr(screen, "host_id", None) or getattr(screen, "selected", None)
+            if isinstance(host_id, str):
+                return host_id
+        return None
+
     def get_default_screen(self) -> Screen[Any]:
         """The fleet is what is painted first."""
-        return FleetScreen()
+        return FleetScreen(self.board)
 
+    # --- life ---
+
+    @guarded
     def on_mount(self) -> None:
-        """Start the one timer."""
+        """Start the timer at once, everything else after the first paint."""
         self.set_interval(TICK_S, self._tick, name="tick")
+        self.call_after_refresh(self.start_backend)
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGHUP):
+            try:
+                loop.add_signal_handler(each, self.quit_soon)
+            except (ValueError, RuntimeError):
+                _LOG.info("not in the main thread: %s keeps its default", each.name)
+            else:
+                self._signals.append(each)
+
+    @guarded
+    async def on_unmount(self) -> None:
+        """Nothing of ours outlives the screen."""
+        loop = asyncio.get_running_loop()
+        for each in self._signals:
+            loop.remove_signal_handler(each)
+        self._signals.clear()
+        for chore in tuple(self._chores):
+            chore.cancel()
+        await self.stop_backend()
+
+    def start_backend(self) -> None:
+        """Make and run the backend, unless it runs."""
+        if self._backend_factory is None or self._leaving:
+            return
+        if self._backend_task is None or self._backend_task.done():
+            self._backend_task = asyncio.create_task(self._run_backend(self._backend_factory), name="backend")
+
+    async def _run_backend(self, factory: Callable[[], Awaitable[Backend]]) -> None:
+        try:
+            backend = self.backend = await factory()
+            await backend.run()
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - shown, logged and counted by trouble()
+            self.trouble("backend", error, "nothing is watched any more; ':restart' starts it again")
+        else:
+            if not self._leaving:
+                self.trouble("backend", RuntimeError("it ended"), "nothing is watched; ':restart' starts it again")
+        finally:
+            self.backend = None
+
+    async def stop_backend(self) -> None:
+        """Cancel the backend and wait for it, but not for ever."""
+        self._leaving = True
+        task = self._backend_task
+        if task is None or task.done():
+            return
+        task.cancel()
+        _, late = await asyncio.wait([task], timeout=GOODBYE_S)
+        if late:
+            _LOG.error("the backend did not end within %.0f s", GOODBYE_S)
+
+    async def action_quit(self) -> None:
+        """Leave, the backend first."""
+        if not self._leaving:
+            await self.stop_backend()
+        self.exit(0)
+
+    def quit_soon(self) -> None:
+        """Leave; also the answer to SIGTERM and SIGHUP."""
+        self.chore(self.action_quit(), "quit")
+
+    def chore(self, work: Any, name: str) -> None:
+        """Run a coroutine as a task of ours: its errors are shown, and it ends with the application."""
+
+        async def run() -> None:
+            try:
+                await work
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # noqa: BLE001 - shown, logged and counted by trouble()
+                self.trouble(name, error)
+
+        task = asyncio.create_task(run(), name=name)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    # --- the flow ---
 
     @guarded
     def _tick(self) -> None:
         dirty = self.fleet.take_dirty()
-        changed = getattr(self.screen, "hosts_changed", None)
-        if changed is not None:
-            changed(dirty)
+        self.board.update(dirty, self.boot_s())
+        if self.is_suspended:
+            return
+        for screen in reversed(self.screen_stack):
+            changed = getattr(screen, "hosts_changed", None)
+            if changed is not None:
+                changed(dirty)
+            if not screen.is_modal:
+                break
 
-    def trouble(self, where: str, error: Exception) -> None:
-        """Show and log an error of our own; the application goes on."""
-        _LOG.error("error in %s", where, exc_info=error)
-        self.fleet.event(None, Severity.CRITICAL, "internal", f"error in {where}: {type(error).__name__}: {error}")
+    @property
+    def is_suspended(self) -> bool:
+        """Whether another program has the terminal."""
+        return self._suspended
+
+    _suspended = False
+
+    def trouble(self, where: str, error: Exception, hint: str = "") -> None:
+        """Show and log an error of our own; the application goes on. The same one again is only counted."""
+        text = clean(f"error in {where}: {type(error).__name__}: {error}" + (f" ({hint})" if hint else ""), 500)
+        count = self._troubles[text] = self._troubles.get(text, 0) + 1
+        if count == 1 or count % 100 == 0:
+            _LOG.error("%s (%d times)", text, count, exc_info=error)
+            self.fleet.event(None, Severity.CRITICAL, "internal", text)
+        self.banner = f"{text}, {count} times" if count > 1 else text
+        if (
+            count & (count - 1) == 0 and self.screen_stack
+        ):  # 1, 2, 4, 8, ...: an error in drawing must not draw for ever
+            self.call_later(self._show_banner)
+
+    def _show_banner(self) -> None:
+        try:
+            self.fleet_screen.show_banner()
+        except Exception:  # the banner itself must not be what ends the application
+            _LOG.exception("the banner could not be shown")
 
     @guarded
-    async def action_matrix(self) -> None:
+    def action_dismiss_banner(self) -> None:
+        """The error was seen."""
+        self.banner = ""
+        self._show_banner()
+
+    # --- screens ---
+
+    @guarded
+    def action_matrix(self) -> None:
         """Open the hosts x services matrix."""
-        from tui.screens.matrix import MatrixScreen
-
-        self.push_screen(MatrixScreen())
+        self.open_matrix()
 
     @guarded
-    async def action_help(self) -> None:
+    def action_help(self) -> None:
         """Open the help screen."""
-        from tui.screens.help import HelpScreen
+        self.open_help()
 
-        self.push_screen(HelpScreen())
+    def open_matrix(self) -> None:
+        """Open the hosts x services matrix."""
+        from tui.screens.matrix import MatrixScreen  # noqa: PLC0415 - after first paint
 
+        if not isinstance(self.screen, MatrixScreen):
+            self.push_screen(MatrixScreen())
+
+    def open_help(self) -> None:
+        """Open the help screen."""
+        from tui.screens.help import HelpScreen  # noqa: PLC0415 - after first paint
+
+        if not isinstance(self.screen, HelpScreen):
+            self.push_screen(HelpScreen())
+
+    @guarded
     def open_host(self, host_id: str) -> None:
         """Open the Host screen."""
-        from tui.screens.host import HostScreen
+        from tui.screens.host import HostScreen  # noqa: PLC0415 - after first paint
 
         self.push_screen(HostScreen(host_id))
+
+    @guarded
+    def action_command_line(self) -> None:
+        """Open the command line."""
+        self._open_command_line()
+
+    def _open_command_line(self, value: str = "", mistake: str = "") -> None:
+        from tui.screens.command_line import CommandLine  # noqa: PLC0415 - after first paint
+
+        self.push_screen(CommandLine(value, mistake))
+
+    def run_command(self, line: str) -> None:
+        """Run a command; a mistake brings the line back with what is wrong."""
+        from tui import commands  # noqa: PLC0415 - after first paint
+
+        try:
+            commands.run(self, line)
+        except ValueError as error:
+            self._open_command_line(line, clean(str(error)))
+        except Exception as error:  # noqa: BLE001 - shown, logged and counted by trouble()
+            self.trouble(f"command {line}", error)
+
+    @guarded
+    def action_events(self) -> None:
+        """The event log is part of the fleet screen: go there."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.fleet_screen.action_events()
+
+    # --- looks ---
+
+    @guarded
+    def action_clock(self) -> None:
+        """UTC or local time."""
+        self.switch_clock()
+
+    def switch_clock(self) -> None:
+        """UTC or local time."""
+        self.utc = not self.utc
+        self.screen.refresh(recompose=False, layout=True)
+        for widget in self.screen.walk_children():
+            widget.refresh()
+
+    @guarded
+    def action_next_theme(self) -> None:
+        """The next theme."""
+        at = themes.NAMES.index(self.theme) if self.theme in themes.NAMES else -1
+        self.theme = themes.NAMES[(at + 1) % len(themes.NAMES)]
+
+    # --- hosts ---
+
+    def pause_hosts(self, host_ids: Sequence[str]) -> None:
+        """Pause these hosts, or resume them when all are paused."""
+        backend = self._need_backend()
+        if backend is None or not host_ids:
+            return
+        paused = [h for h in host_ids if self.fleet.hosts[h].link.state is LinkState.PAUSED]
+        resume = len(paused) == len(host_ids)
+        for host_id in host_ids:
+            (backend.resume if resume else backend.pause)(host_id)
+        self.say(f"{'resumed' if resume else 'paused'} {_names(host_ids)}")
+
+    def reconnect_hosts(self, host_ids: Sequence[str]) -> None:
+        """Connect these hosts anew."""
+        backend = self._need_backend()
+        if backend is None or not host_ids:
+            return
+        for host_id in host_ids:
+            backend.reconnect(host_id)
+        self.say(f"reconnecting {_names(host_ids)}")
+
+    def _need_backend(self) -> Backend | None:
+        if self.backend is None:
+            self.say("nothing is being watched (the backend does not run; ':restart' starts it)", bad=True)
+        return self.backend
+
+    def say(self, text: str, *, bad: bool = False) -> None:
+        """A short note on the screen; the text is never parsed."""
+        self.notify(clean(text, 500), severity="error" if bad else "information", markup=False, timeout=8 if bad else 4)
+
+    def yank(self, host_id: str, what: str) -> None:
+        """Copy address, error or ssh command by OSC 52."""
+        record = self.fleet.hosts[host_id]
+        if what == "command":
+            backend = self._need_backend()
+            if backend is None:
+                return
+            import shlex  # noqa: PLC0415 - after first paint
+
+            text = shlex.join(backend.ssh_argv(host_id))
+        elif what == "error":
+            row = self.board.rows.get(host_id)
+            link = record.link
+            why = "; ".join(row.reasons) if row is not None else ""
+            text = f"{why} ({link.next_step})" if why and link.next_step else why
+        else:
+            text = record.host.address
+        text = clean(text, 4000)
+        if not text:
+            self.say(f"{host_id} has no {what} to copy")
+            return
+        self.copy_to_clipboard(text)
+        self.say(f"copied (if the terminal allows it): {text}")
+
+    async def shell(self, host_id: str) -> None:
+        """Run ssh to a host in the foreground."""
+        backend = self._need_backend()
+        if backend is None:
+            return
+        if self.is_headless or self._driver is None or not self._driver.can_suspend:
+            self.say("this terminal cannot be handed to ssh", bad=True)
+            return
+        from tui.shell import run_in_foreground  # noqa: PLC0415 - after first paint
+
+        argv = backend.ssh_argv(host_id)
+        self._suspended = True
+        try:
+            problem = await run_in_foreground(self, argv)
+        finally:
+            self._suspended = False
+        if problem:
+            self.say(problem, bad=True)
+            self.fleet.event(host_id, Severity.WARNING, "shell", problem)
+
+    def shell_soon(self, host_id: str | None) -> None:
+        """The same from a command."""
+        if host_id is not None:
+            self.chore(self.shell(host_id), "shell")
+
+    # --- configuration and export ---
+
+    @guarded
+    def action_reload(self) -> None:
+        """Read the configuration anew."""
+        self.reload_soon()
+
+    def reload_soon(self) -> None:
+        """Read the configuration anew, in a thread; mistakes are shown and nothing changes."""
+        if self._reload_settings is None:
+            self.say("there is no configuration file to reload", bad=True)
+            return
+        self.chore(self._reload(self._reload_settings), "reload")
+
+    async def _reload(self, read: Callable[[], Settings]) -> None:
+        from probes.errors import ConfigError  # noqa: PLC0415 - after first paint
+
+        try:
+            settings = await in_thread(read)
+        except ConfigError as error:
+            for line in error.mistakes:
+                self.fleet.event(None, Severity.WARNING, "config", clean(line, 500))
+            self.say("the configuration has mistakes, nothing was changed:\n" + "\n".join(error.mistakes[:8]), bad=True)
+            return
+        except OSError as error:
+            self.say(f"the configuration cannot be read: {error}", bad=True)
+            return
+        self.settings = self.board.settings = settings
+        if self.backend is not None:
+            self.backend.apply(settings)
+        else:
+            self.fleet.set_hosts(settings.hosts)
+        self._take_look()
+        self.say(f"configuration reloaded: {len(settings.hosts)} hosts")
+
+    def export_soon(self, path: str) -> None:
+        """Write what is known now as JSON."""
+        self.chore(self._export(path), "export")
+
+    async def _export(self, path: str) -> None:
+        from tui import export_file  # noqa: PLC0415 - after first paint
+
+        document = await export_file.take_snapshot(self.fleet)
+        try:
+            written = await in_thread(lambda: export_file.write(document, path))
+        except OSError as error:
+            self.say(f"not written: {error}", bad=True)
+        else:
+            self.say(f"written: {written}")
+
+
+async def in_thread(work: Callable[[], Any]) -> Any:
+    """Run a blocking call in a thread of its own, not in the pool that others share."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - after first paint
+
+    pool = ThreadPoolExecutor(1, "quarterdeck-chore")
+    try:
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _names(host_ids: Sequence[str]) -> str:
+    return clean(host_ids[0]) if len(host_ids) == 1 else f"{len(host_ids)} hosts"

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from probes.judge.condition import Level
-from probes.model import LinkState
 from tui import columns
 from tui.rows import Row
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from probes.config import Settings
     from probes.fleet import Fleet
+    from probes.model import LinkState
     from tui.filter import Filter
 
 #: rows condensed in one tick at most: about 4 ms
@@ -165,7 +165,8 @@ class Board:
         self.max_gpus = 0
         self.max_services = max((len(row.record.host.services) for row in rows.values()), default=0)
         self.max_id = max((columns.cells(row.id_text) for row in rows.values()), default=4)
-        for row in rows.values():
+        for order, row in enumerate(sorted(rows.values(), key=lambda row: row.natural)):
+            row.order = order
             self._measure(row)
 
     def _measure(self, row: Row) -> None:
@@ -221,7 +222,11 @@ class Board:
 
     def next_grouping(self) -> None:
         """None, by group, by group folded, by state."""
-        self.grouping = GROUPINGS[(GROUPINGS.index(self.grouping) + 1) % len(GROUPINGS)]
+        self.set_grouping(GROUPINGS[(GROUPINGS.index(self.grouping) + 1) % len(GROUPINGS)])
+
+    def set_grouping(self, grouping: str) -> None:
+        """One of ``GROUPINGS``."""
+        self.grouping = grouping
         self.folded = {self.group_of(row) for row in self.rows.values()} if self.grouping == "folded" else set()
 
     def toggle_fold(self, name: str) -> None:

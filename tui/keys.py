@@ -1,6 +1,6 @@
 """The one table of keys: bindings, help screen and README are derived from it, and ``[keys]`` remaps it by ``id``.
 
-A section is the screen the keys work on: ``app`` everywhere, else the screen's name. The keys follow k9s.
+A section is where the keys work: ``app`` everywhere, else the screen's or the part's name. The keys follow k9s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from textual.binding import Binding, BindingType
 
-Section = Literal["app", "fleet", "host", "matrix"]
+Section = Literal["app", "fleet", "grid", "log", "host", "matrix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,58 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("yank", "y", "yank('address')", "copy the address", "fleet", "yank"),
     Key("yank_error", "Y", "yank('error')", "copy the reasons or the error", "fleet"),
     Key("yank_command", "ctrl+y", "yank('command')", "copy the ssh command", "fleet"),
+    Key("up", "up,k", "cursor(-1)", "up", "grid"),
+    Key("down", "down,j", "cursor(1)", "down", "grid"),
+    Key("page_up", "pageup,ctrl+b", "cursor_page(-1)", "a page up", "grid"),
+    Key("page_down", "pagedown,ctrl+f", "cursor_page(1)", "a page down", "grid"),
+    Key("top", "home", "cursor_end(-1)", "to the first", "grid"),
+    Key("bottom", "end,G", "cursor_end(1)", "to the last", "grid"),
     Key("events_host", "E", "events_host", "event log of this host only", "fleet"),
+    Key("back", "escape", "back", "back: from one section to all of them, then to the fleet", "host", "back"),
+    Key("host_next", "n", "host_step(1)", "next host", "host", "next"),
+    Key("host_previous", "N", "host_step(-1)", "previous host", "host"),
+    Key("section_overview", "0", "section(0)", "overview of all sections", "host"),
+    Key("section_gpus", "1", "section(1)", "GPUs alone (again: overview)", "host"),
+    Key("section_cpu", "2", "section(2)", "CPU and memory alone", "host"),
+    Key("section_processes", "3", "section(3)", "all processes", "host"),
+    Key("section_services", "4", "section(4)", "services alone", "host"),
+    Key("section_system", "5", "section(5)", "disks, network, versions, units, XID errors, agent", "host"),
+    Key("section_chart", "6", "section(6)", "the chart alone", "host"),
+    Key(
+        "chart_next", "v", "chart_series(1)", "next chart: GPU load, temperature, power, host, network", "host", "chart"
+    ),
+    Key("chart_previous", "V", "chart_series(-1)", "previous chart", "host"),
+    Key("chart_gpu_next", "right,g", "chart_gpu(1)", "chart of the next GPU", "host", "GPU"),
+    Key("chart_gpu_previous", "left", "chart_gpu(-1)", "chart of the previous GPU", "host"),
+    Key("process_order", "o", "process_order", "processes by GPU memory, CPU or memory", "host", "order"),
+    Key("scroll_up", "up,k", "scroll_body(-1)", "scroll up", "host"),
+    Key("scroll_down", "down,j", "scroll_body(1)", "scroll down", "host"),
+    Key("scroll_page_up", "pageup,ctrl+b", "scroll_page(-1)", "scroll a page up", "host"),
+    Key("scroll_page_down", "pagedown,ctrl+f", "scroll_page(1)", "scroll a page down", "host"),
+    Key("scroll_top", "home", "scroll_edge(-1)", "scroll to the top", "host"),
+    Key("scroll_bottom", "end,G", "scroll_edge(1)", "scroll to the bottom", "host"),
+    Key("pause", "p", "pause", "pause or resume this host", "host", "pause"),
+    Key("reconnect", "ctrl+r,x", "reconnect", "reconnect this host now", "host", "reconnect"),
+    Key("probe", "r", "probe", "probe the services now", "host"),
+    Key("shell", "S,exclamation_mark", "shell", "shell into this host (runs ssh)", "host", "shell"),
+    Key("yank", "y", "yank('address')", "copy the address", "host", "yank"),
+    Key("yank_error", "Y", "yank('error')", "copy the reasons or the error", "host"),
+    Key("yank_command", "ctrl+y", "yank('command')", "copy the ssh command", "host"),
+    Key("back", "escape", "back", "back", "matrix", "back"),
+    Key("open", "enter", "open", "open the host", "matrix", "open"),
+    Key("faults", "f", "faults", "only hosts with a service that is not fine", "matrix", "faults"),
+    Key("matrix_width", "w", "toggle_width", "signs alone, or signs with words", "matrix", "width"),
+    Key("matrix_up", "up,k", "cursor(0,-1)", "up", "matrix"),
+    Key("matrix_down", "down,j", "cursor(0,1)", "down", "matrix"),
+    Key("matrix_left", "left,h", "cursor(-1,0)", "left", "matrix"),
+    Key("matrix_right", "right,l", "cursor(1,0)", "right", "matrix"),
+    Key("matrix_page_up", "pageup,ctrl+b", "cursor_page(-1)", "a page up", "matrix"),
+    Key("matrix_page_down", "pagedown,ctrl+f", "cursor_page(1)", "a page down", "matrix"),
+    Key("matrix_top", "home", "cursor_edge(-1)", "to the first host", "matrix"),
+    Key("matrix_bottom", "end,G", "cursor_edge(1)", "to the last host", "matrix"),
+    Key("probe", "r", "probe", "probe the services of this host now", "matrix", "probe"),
+    Key("yank", "y", "yank('address')", "copy the address", "matrix"),
+    Key("yank_error", "Y", "yank('error')", "copy the cell in words", "matrix"),
 )
 
 

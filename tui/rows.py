@@ -35,7 +35,8 @@ class Row:
 
     __slots__ = (
         "busy", "cpu", "disk", "ecc", "gpu_total", "gpu_used", "gpumem", "gpus", "id_text", "index", "level", "live",
-        "load", "lost", "mem", "natural", "power", "power_limit", "power_n", "rank", "reason", "reasons", "record",
+        "load", "lost", "mem", "natural", "order",
+        "power", "power_limit", "power_n", "rank", "reason", "reasons", "record",
         "rx", "since_boot_s", "slowed", "temp", "tx", "util", "util_n", "version", "xid",
     )  # fmt: skip
 
@@ -44,6 +45,8 @@ class Row:
         self.index = index
         self.id_text = clean(record.host.id)
         self.natural = natural(self.id_text.casefold())
+        #: place among all hosts in natural order; the board sets it
+        self.order = index
         self.version = 0
         self.level = Level.UNKNOWN
         #: the level that sorts: a dead host keeps its place while it is tried again
