@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from probes import clock
@@ -118,7 +119,7 @@ class History:
 
 
 def _fix(value: float | None, scale: float) -> int:
-    if value is None or value != value:  # noqa: PLR0124 - NaN is a gap
+    if value is None or not isfinite(value):
         return _GAP
     fixed = int(value * scale)
     return 0 if fixed < 0 else min(fixed, _GAP - 1)

@@ -202,7 +202,7 @@ class HostSession:
             raise AgentError(
                 f"no Python and no usable sh: {boot.detail}", layer="bootstrap", next_step="install python3"
             )
-        stream.start(boot, self._settings.intervals.sample_s)
+        stream.start(boot, self._settings.intervals.processes_s)
         return stream
 
     async def _boot(self, connection: Connection, *, python: bool) -> tuple[AgentStream, bootstrap.Boot]:
@@ -228,7 +228,7 @@ class HostSession:
         self._pipe = await open_local(bootstrap.local_argv(nonce, sys.executable), stream)
         limit_s = self._settings.intervals.bootstrap_s
         boot = await self._or_ended(stream.booted, stream, limit_s, "bootstrap", "no agent started")
-        stream.start(boot, self._settings.intervals.sample_s)
+        stream.start(boot, self._settings.intervals.processes_s)
         return stream
 
     def _new_stream(self, nonce: str) -> AgentStream:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from probes import clock
@@ -147,11 +148,11 @@ class AgentStream:
         self._interval_s = interval_s
         self.request(b"i %r\n" % interval_s)
 
-    def start(self, boot: Boot, interval_s: float) -> None:
+    def start(self, boot: Boot, processes_s: float) -> None:
         """Send the agent itself, and the first heartbeat behind it."""
         self._decoder = FrameDecoder() if boot.kind == "sh" else JsonDecoder()
         if self._pipe is not None:
-            self._pipe.write(bootstrap.payload(boot.kind, interval_s))
+            self._pipe.write(_payload(boot.kind, self._interval_s, processes_s))
         self.heartbeat()
 
     # --- reading ---
@@ -271,6 +272,13 @@ class AgentStream:
         if self._pipe is not None and not self.ended.done():
             self._window_at_s = clock.boot_s()
             self._pipe.resume()
+
+
+@lru_cache(maxsize=16)
+def _payload(kind: str, interval_s: float, processes_s: float) -> bytes:
+    """The agent and its settings: compressed once, sent to a thousand hosts."""
+    more = {"processes_s": processes_s} if kind == "python" else {}
+    return bootstrap.payload(kind, interval_s, **more)
 
 
 _BOOT_STEP: Final = "a forced command, a restricted shell or a login script in the way? try: ssh HOST true"
