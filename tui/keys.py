@@ -121,3 +121,13 @@ def bindings(section: Section) -> list[BindingType]:
 def ids() -> frozenset[str]:
     """All ids that ``[keys]`` may remap."""
     return frozenset(key.id for key in KEYS)
+
+
+def actions() -> dict[str, frozenset[str]]:
+    """What ``[keys]`` may remap, and where each works: two that share a place must not share a key."""
+    everywhere = frozenset(key.section for key in KEYS)
+    also: dict[str, frozenset[str]] = {"app": everywhere, "grid": frozenset({"grid", "fleet"})}
+    found: dict[str, frozenset[str]] = {}
+    for key in KEYS:
+        found[key.id] = found.get(key.id, frozenset()) | also.get(key.section, frozenset({key.section}))
+    return found

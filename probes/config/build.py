@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 from probes.config.hosts import HOSTS, SERVICES, join_services
 from probes.config.schema import (
-    BAD,
     AnyTable,
     Choice,
     Flag,
@@ -30,9 +29,11 @@ from probes.errors import ConfigError
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
 SCHEMA = 1
+#: the name of each action a key can be bound to, and the screens it works on; only the screens know
+Actions: TypeAlias = "Mapping[str, Collection[str]]"
 MAX_BYTES = 16 * 1024 * 1024
 
 _TEMPERATURE = Number(0, 150, "a temperature in °C", above=True)
@@ -131,25 +132,25 @@ _SSH = Table(
 _THEME = Table({"name": Choice(THEMES), "utc": Flag(), "ascii": Choice(("auto", True, False))})
 
 
-def _keys(kept: dict[str, Any], _wrong: set[str], key: str, report: Report) -> dict[str, str]:
-    owner: dict[str, str] = {}
-    for action, binding in kept.items():
+_KEYS = MapOf(_KEY, "actions with their keys", Text("an action's name", re.compile(r"[a-z][a-z0-9_]*"), 64))
+
+
+def _check_keys(bindings: Mapping[str, str], actions: Actions | None, report: Report) -> None:
+    """No key twice: for one action, and, where the actions are known, for two that work on the same screen."""
+    owners: dict[str, list[str]] = {}
+    for action, binding in bindings.items():
+        key = join("keys", action)
+        if actions is not None and action not in actions:
+            report.add(key, f"no such action{near(action, list(actions))}", "a name from the help (?) or README.md")
+            continue
+        screens = set(actions[action]) if actions is not None else set[str]()
         for one in (part.strip() for part in binding.split(",")):
-            if one in owner:
-                where = "twice here" if owner[one] == action else f"already bound to {owner[one]}"
-                report.add(join(key, action), f'"{one}" is {where}', "each key once")
-            owner[one] = action
-    return kept
-
-
-class _Keys:
-    """Actions and their keys; what the actions are called is the screens' business."""
-
-    _map = MapOf(_KEY, "actions with their keys", Text("an action's name", re.compile(r"[a-z][a-z0-9_]*"), 64))
-
-    def check(self, value: Any, key: str, report: Report) -> Any:
-        kept = self._map.check(value, key, report)
-        return BAD if kept is BAD else _keys(kept, set(), key, report)
+            for owner in owners.setdefault(one, []):
+                if owner == action:
+                    report.add(key, f'"{one}" is twice here', "each key once")
+                elif actions is not None and screens & set(actions[owner]):
+                    report.add(key, f'"{one}" is already bound to {owner}', "each key once on a screen")
+            owners[one].append(action)
 
 
 _TOP: dict[str, Rule] = {
@@ -160,18 +161,18 @@ _TOP: dict[str, Rule] = {
     "intervals": _INTERVALS,
     "ssh": _SSH,
     "theme": _THEME,
-    "keys": _Keys(),
+    "keys": _KEYS,
     "aws": AnyTable(),
     "bench": AnyTable(),
 }
 
 
-def load(path: str | Path, actions: Collection[str] = ()) -> Settings:
+def load(path: str | Path, actions: Actions | None = None) -> Settings:
     """Read and check a configuration file.
 
     Args:
         path: the file; relative paths inside it are relative to its folder, ``~`` is left as it is.
-        actions: names that ``[keys]`` may remap, known to the screens; empty: they are not checked.
+        actions: what ``[keys]`` may remap; None: neither names nor clashes between them are checked.
 
     Raises:
         ConfigError: with one line for every mistake, each starting with ``path``.
@@ -180,7 +181,7 @@ def load(path: str | Path, actions: Collection[str] = ()) -> Settings:
     return settings_from(_parse(file), file, actions)
 
 
-def settings_from(table: dict[str, Any], file: Path, actions: Collection[str] = ()) -> Settings:
+def settings_from(table: dict[str, Any], file: Path, actions: Actions | None = None) -> Settings:
     """Build settings from parsed TOML.
 
     Raises:
@@ -192,9 +193,7 @@ def settings_from(table: dict[str, Any], file: Path, actions: Collection[str] = 
     kept = Table(_TOP).check(table, "", report)
     shared = None if "services" in table and "services" not in kept else kept.get("services", ())
     hosts = join_services(kept.get("hosts", ()), shared, report)
-    for action in kept.get("keys", {}) if actions else ():
-        if action not in actions:
-            report.add(join("keys", action), f"no such action{near(action, list(actions))}", "one the help (?) shows")
+    _check_keys(kept.get("keys", {}), actions, report)
     if report.lines:
         raise ConfigError(report.all_lines())
     theme = kept.get("theme", {})

@@ -17,8 +17,9 @@ from probes.model import Host
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from probes.config.build import Actions
     from probes.config.settings import Settings
     from probes.model import Service
 
@@ -74,12 +75,12 @@ def _link(scratch: Path, path: Path) -> None:
         scratch.rename(path)
 
 
-def check(path: Path, actions: Collection[str] = ()) -> list[str]:
+def check(path: Path, actions: Actions | None = None) -> list[str]:
     """All mistakes of a file, one line each; empty when it is right.
 
     Args:
         path: the file.
-        actions: names that ``[keys]`` may remap; empty: any.
+        actions: what ``[keys]`` may remap; None: that is not checked.
     """
     try:
         load(path, actions)

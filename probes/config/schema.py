@@ -125,13 +125,15 @@ class Number:
     whole: bool = False
     above: bool = False
 
+    def bounds(self) -> str:
+        """The bounds in words."""
+        if self.above:
+            return f"above {_number(self.low)}, at most {_number(self.high)}"
+        return f"{_number(self.low)} to {_number(self.high)}"
+
     def check(self, value: Any, key: str, report: Report) -> Any:
         """See ``Rule``."""
-        expected = (
-            f"above {_number(self.low)}, at most {_number(self.high)}"
-            if self.above
-            else f"{_number(self.low)} to {_number(self.high)}"
-        )
+        expected = self.bounds()
         kind = "whole number" if self.whole else "number"
         if isinstance(value, bool) or not isinstance(value, int if self.whole else int | float):
             report.add(key, f"{shown(value)} is not a {kind}", f"a {kind}, {expected}")

@@ -93,11 +93,11 @@ class Settings(Struct, frozen=True):
     ssh: Ssh = Ssh()
     """How SSH connections are made."""
     theme: str = "dark"
-    """Colours: one of ``THEMES``."""
+    """Colours; ``mono`` uses none."""
     utc: bool = False
     """Show clock times in UTC instead of local time."""
     ascii: bool | None = None
-    """Draw with ASCII only; None: decide by the locale."""
+    """Draw with ASCII only; None (``auto`` in the file): where the locale is not UTF-8."""
     keys: dict[str, str] = {}
     """Remapped keys: action to key, several keys separated by commas."""
     aws: dict[str, Any] = {}

@@ -78,7 +78,6 @@ MISTAKES = [
     ('[ssh]\naccept_new = "no"', 'ssh.accept_new: "no" is neither true nor false; expected true or false'),
     ('[theme]\nname = "drak"', 'theme.name: "drak" is unknown (did you mean "dark"?); expected "dark", "light", "mono" or "colour-blind"'),
     ("[theme]\nascii = 1", 'theme.ascii: 1 is unknown; expected "auto", true or false'),
-    ('[keys]\nopen = "f5"\nfilter = "f6, f5"', 'keys.filter: "f5" is already bound to open; expected each key once'),
     ('[keys]\nopen = "f5,f5"', 'keys.open: "f5" is twice here; expected each key once'),
     ('[keys]\nopen = ""', 'keys.open: is empty; expected a key such as "f5" or "ctrl+r"; several separated by commas'),
     ("[aws]\nwhen = 1979-05-27", "aws.when: 1979-05-27 has no place here; expected text, a finite number, true, false, a list or a table"),
@@ -147,11 +146,14 @@ def test_many_mistakes_are_bounded_and_counted(written):
     assert lines[-1].endswith("and 800 more mistakes")
 
 
-def test_unknown_actions_are_told_when_the_actions_are_known(written):
-    path = written('[keys]\nfiltr = "f7"\n')
+def test_actions_and_clashes_are_checked_when_the_actions_are_known(written):
+    path = written('[keys]\nfiltr = "f7"\nopen = "f5"\nfilter = "f6, f5"\nscroll = "f5"\n')
     assert check(path) == []
-    expected = f'{path}: keys.filtr: no such action (did you mean "filter"?); expected one the help (?) shows'
-    assert check(path, ["filter", "open"]) == [expected]
+    actions = {"filter": ["fleet"], "open": ["fleet", "matrix"], "scroll": ["host"]}
+    assert check(path, actions) == [
+        f'{path}: keys.filtr: no such action (did you mean "filter"?); expected a name from the help (?) or README.md',
+        f'{path}: keys.filter: "f5" is already bound to open; expected each key once on a screen',
+    ]
 
 
 @pytest.mark.parametrize(
@@ -337,11 +339,11 @@ def uncommented(text: str) -> str:
 
 
 def test_the_examples_in_the_reference_work(tmp_path):
-    from tui.keys import ids
+    from tui.keys import actions
 
     path = tmp_path / "config.toml"
     path.write_text(uncommented(reference_text()))
-    settings = load(path, ids())
+    settings = load(path, actions())
     assert [host.id for host in settings.hosts] == ["here", "tokyo-gpu-1", "lab-1"]
     tokyo, lab = settings.hosts[1], settings.hosts[2]
     assert {s.name: s.port for s in tokyo.services} == {

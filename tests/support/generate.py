@@ -1,0 +1,199 @@
+"""The parts of the documentation that are made from the code. Writes them: ``python -m tests.support.generate``."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from probes.config import Intervals, Settings, Ssh, Thresholds, settings
+from probes.config.build import _INTERVALS, _SSH, _THEME, _THRESHOLDS
+from probes.config.hosts import _HOST, _SERVICE
+from probes.config.schema import Choice, Flag, ListOf, Number, Rule, Table, one_of, shown
+
+if TYPE_CHECKING:
+    import msgspec
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+SECTIONS = {"app": "everywhere", "grid": "in lists", "fleet": "fleet", "host": "host", "matrix": "matrix"}
+SIGNS = {
+    "question_mark": "?", "colon": ":", "slash": "/", "less_than_sign": "<", "greater_than_sign": ">",
+    "exclamation_mark": "!", "plus": "+", "minus": "-", "equals_sign": "=", "comma": ",", "full_stop": ".",
+    "left_square_bracket": "[", "right_square_bracket": "]", "pageup": "page up", "pagedown": "page down",
+    "escape": "esc", "space": "space", "number_sign": "#", "asterisk": "*",
+}  # fmt: skip
+
+
+def keys_table() -> str:
+    """README's table of keys."""
+    from tui.keys import KEYS
+
+    lines = ["| key | where | what | name |", "|---|---|---|---|"]
+    for key in KEYS:
+        signs = " ".join(f"`{SIGNS.get(one, one)}`" for one in key.keys.split(","))
+        where = SECTIONS.get(key.section, key.section)
+        lines.append(f"| {signs} | {where} | {key.description} | `{key.id}` |")
+    return "\n".join(lines) + "\n"
+
+
+def between(text: str, name: str) -> str:
+    """What stands between the markers ``<!-- name -->`` and ``<!-- /name -->``."""
+    found = re.search(rf"<!-- {name} -->\n(.*?)<!-- /{name} -->", text, re.DOTALL)
+    assert found, f"the markers of {name}"
+    return found[1]
+
+
+def with_keys(readme: str) -> str:
+    """README with the table of keys put in."""
+    return readme.replace(
+        f"<!-- keys -->\n{between(readme, 'keys')}<!-- /keys -->", f"<!-- keys -->\n{keys_table()}<!-- /keys -->"
+    )
+
+
+def field_docs() -> dict[str, dict[str, str]]:
+    """The docstring under each field of the settings types."""
+    found: dict[str, dict[str, str]] = {}
+    tree = ast.parse(Path(settings.__file__).read_text("utf-8"))
+    for struct in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        fields = found.setdefault(struct.name, {})
+        for above, below in zip(struct.body, struct.body[1:], strict=False):
+            if (
+                isinstance(above, ast.AnnAssign)
+                and isinstance(below, ast.Expr)
+                and isinstance(below.value, ast.Constant)
+            ):
+                fields[above.target.id] = " ".join(below.value.value.split()).replace("``", "`")
+    return found
+
+
+def wanted(rule: Rule) -> str:
+    """What a rule accepts, in words."""
+    if isinstance(rule, Number):
+        return f"{'whole number' if rule.whole else 'number'}, {rule.bounds()}"
+    if isinstance(rule, Flag):
+        return "`true`, `false`"
+    if isinstance(rule, Choice):
+        return ", ".join(f"`{shown(value)}`" for value in rule.values)
+    assert isinstance(rule, ListOf)
+    return rule.what
+
+
+def _default(value: object) -> str:
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(shown(item) for item in value) + "]`"
+    return f"`{shown(value)}`"
+
+
+def _table(table: Table, struct: msgspec.Struct) -> str:
+    docs = field_docs()[type(struct).__name__]
+    lines = ["| option | default | accepted | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| `{name}` | {_default(getattr(struct, name))} | {wanted(table.fields[name])} | {docs[name]} |"
+        for name in struct.__struct_fields__
+    ]
+    return "\n".join(lines)
+
+
+def _names(table: Table) -> str:
+    return one_of([f"`{name}`" for name in table.fields])
+
+
+def configuration_page() -> str:
+    """docs/configuration.md."""
+    theme = field_docs()[Settings.__name__]
+    theme_rows = "\n".join(
+        f"| `{name}` | `{default}` | {wanted(_THEME.fields[name])} | {theme[field]} |"
+        for name, field, default in (("name", "theme", '"dark"'), ("utc", "utc", "false"), ("ascii", "ascii", '"auto"'))
+    )
+    return f"""# Configuration
+
+<!-- made by `python -m tests.support.generate` from probes/config; a test holds it equal -->
+
+One TOML file with `schema = 1` at its top. The first of these that there is: `--config FILE`, `$QUARTERDECK_CONFIG`,
+`./config.toml` if it carries `schema = 1`, `$XDG_CONFIG_HOME/quarterdeck/config.toml`. A file that is named must exist.
+[config.toml](../config.toml) is the same with comments and examples; `quarterdeck config init` writes it for you.
+
+Every mistake is one line: the file, the key, what is wrong, what is expected; `quarterdeck config check` shows all of
+them. Lists are counted from 0: `hosts[2]` is the third. An option that is not known is a mistake, too.
+
+A path that starts with `~` is below your home; other relative paths are relative to the folder of the file.
+
+## `[[hosts]]`
+
+What is watched; without any, this machine. Options: {_names(_HOST)}. Only `id` is needed; `address` is the id where it
+is left out, and what else is left out comes from ssh_config. `proxy_jump = "none"` overrides a ProxyJump there. An
+`address` may be an alias of ssh_config. `local = true` is this machine and takes no SSH options.
+
+## `[[services]]`
+
+Ports that are probed on the hosts whose `services` name them; a host's `services` may also hold whole tables. Options:
+{_names(_SERVICE)}.
+
+| kind | checked once the port is open | port | default path |
+|---|---|---|---|
+{_kinds()}
+
+`expect = {{ status = 200, json = {{ status = "healthy" }} }}` says what healthy is. `status` is a number, a range such as
+`"200-299"`, or a list of these. `json` maps fields of the answer (`"a.b"` or nested tables for fields inside fields) to
+the value, or the list of values, they may have. Redirects are not followed. What is not given keeps the kind's meaning.
+
+## `[thresholds]`
+
+{_table(_THRESHOLDS, Thresholds())}
+
+A warning must be below what is critical.
+
+## `[intervals]`
+
+All in seconds.
+
+{_table(_INTERVALS, Intervals())}
+
+`sample_s` must be below `stale_s`, and `stale_s` below `silence_s`.
+
+## `[ssh]`
+
+{_table(_SSH, Ssh())}
+
+## `[theme]`
+
+| option | default | accepted | meaning |
+|---|---|---|---|
+{theme_rows}
+
+`$NO_COLOR` means `mono`.
+
+## `[keys]`
+
+Other keys for an action: `faults = "F"`, several separated by commas. The names are in the README's table of keys. A
+key that is bound here is taken from the action that had it.
+
+## `[aws]`, `[bench.*]`
+
+Kept as they stand and shown by `quarterdeck config show`; nothing reads them yet.
+"""
+
+
+def _kinds() -> str:
+    from probes.config.commands import _ranges
+    from probes.config.hosts import KIND_DEFAULTS
+
+    rows = []
+    for kind, (port, path, expect) in KIND_DEFAULTS.items():
+        healthy = []
+        if path:
+            healthy.append("`GET` answers " + ", ".join(str(code) for code in _ranges(expect.status)))
+        healthy += [
+            f"JSON field `{name}` is {one_of([shown(v) for v in values])}" for name, values in expect.json.items()
+        ]
+        told = "; ".join(healthy) or ("the state of the live SSH session" if kind == "ssh" else "nothing more")
+        rows.append(f"| `{kind}` | {told} | {port or 'needed'} | {f'`{path}`' if path else ''} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    README.write_text(with_keys(README.read_text("utf-8")), "utf-8")
+    CONFIGURATION.write_text(configuration_page(), "utf-8")
