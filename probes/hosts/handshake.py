@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
+from asyncssh.public_key import get_default_public_key_algs
 
 from probes.errors import AuthError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
 from probes.text import clean
@@ -77,6 +78,7 @@ class Handshake:
         trusted: Trusted,
         intervals: Intervals,
         asker: Asker | None,
+        *,
         gate: asyncio.Semaphore,
     ) -> None:
         self.ssh: Any = None
@@ -143,10 +145,9 @@ class Handshake:
         """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure."""
         if "server_host_key_algs" in options or not self._trusted.keys or self._trusted.authorities:
             return options
-        names: list[str] = []
-        for key in self._trusted.keys:
-            names += [alg.decode() for alg in key.sig_algorithms]
-        return {**options, "server_host_key_algs": "^" + ",".join(dict.fromkeys(names))}
+        algorithms: list[bytes] = [alg for key in self._trusted.keys for alg in key.sig_algorithms]
+        algorithms += get_default_public_key_algs()
+        return {**options, "server_host_key_algs": [alg.decode() for alg in dict.fromkeys(algorithms)]}
 
     # --- phases ---
 

@@ -151,8 +151,7 @@ class HostSession:
                     error = await self._watch()
                 except LinkError as failure:
                     error = failure
-                except (OSError, EOFError, ValueError, RuntimeError) as failure:
-                    # a defect of ours or of a library must not cost the host its watcher: say it, try again
+                except Exception as failure:  # said and logged: a defect must not cost a host its watcher
                     log.exception("session of %s", self.host.id)
                     error = AgentError(
                         f"{type(failure).__name__}: {clean(str(failure), 160)}",
@@ -182,7 +181,8 @@ class HostSession:
     async def _start(self) -> AgentStream:
         stream = await (self._start_local() if self.host.local else self._start_remote())
         self._next_heartbeat_s = clock.boot_s() + random.uniform(0.2, 1.0) * self._settings.intervals.heartbeat_s  # noqa: S311
-        self._phase("first_sample")
+        if not stream.first.done():
+            self._phase("first_sample")
         intervals = self._settings.intervals
         limit_s = intervals.first_sample_s + 2 * intervals.sample_s
         await self._or_ended(stream.first, stream, limit_s, "first_sample", "the agent runs but sends no sample")

@@ -150,7 +150,6 @@ class AgentStream:
 
     def start(self, boot: Boot, processes_s: float) -> None:
         """Send the agent itself, and the first heartbeat behind it."""
-        self._decoder = FrameDecoder() if boot.kind == "sh" else JsonDecoder()
         if self._pipe is not None:
             self._pipe.write(_payload(boot.kind, self._interval_s, processes_s))
         self.heartbeat()
@@ -186,6 +185,7 @@ class AgentStream:
     def _look_for_marker(self, line: bytes) -> None:
         boot = bootstrap.parse_marker(line, self._nonce)
         if boot is not None:
+            self._decoder = FrameDecoder() if boot.kind == "sh" else JsonDecoder()
             self.booted.set_result(boot)
         elif len(self._noise) < 120:
             self._noise = (self._noise + " " + clean_bytes(line, 120)).strip()[:160]

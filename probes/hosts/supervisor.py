@@ -69,7 +69,7 @@ class Supervisor:
             self._tasks.clear()
             self._sessions.clear()
             await self._transport.close()
-            self._resolver.close()
+            await self._resolver.close()
 
     def reconnect(self, host_id: str) -> None:
         """Try one host again now."""

@@ -80,7 +80,7 @@ class Transport:
         self.keys = KeyRing(self._threads)
         self.known_hosts = KnownHosts()
         self.jumps = JumpPool(self)
-        self._plans: dict[Host, DialPlan] = {}
+        self._plans: dict[str, tuple[Host, DialPlan]] = {}
         # Handshakes cost CPU here and are few at a time. Hosts that are silent hold no place among them: dialling and
         # waiting for the banner cost nothing and have a wide gate of their own.
         self._gate = asyncio.Semaphore(settings.ssh.connect_concurrency)
@@ -103,12 +103,13 @@ class Transport:
         Raises:
             HandshakeError: ssh_config is malformed.
         """
-        found = self._plans.get(host)
-        if found is None:
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._threads, plan_for, host, self._settings.ssh)
-            self._plans[host] = found
-        return found
+        cached = self._plans.get(host.id)
+        if cached is not None and cached[0] is host:
+            return cached[1]
+        loop = asyncio.get_running_loop()
+        plan = await loop.run_in_executor(self._threads, plan_for, host, self._settings.ssh)
+        self._plans[host.id] = (host, plan)
+        return plan
 
     async def connect(self, host: Host, on_phase: Callable[[str], None], *, ask: bool = True) -> Connection:
         """Dial and authenticate.
@@ -146,7 +147,7 @@ class Transport:
                 way.sock, way.address = await self._dial(plan, on_phase)
             trusted = await self._trusted(plan, way.address or plan.address)
             asker = self._asker if ask else None
-            handshake = Handshake(host, plan, trusted, self._settings.intervals, asker, self._gate)
+            handshake = Handshake(host, plan, trusted, self._settings.intervals, asker, gate=self._gate)
             options = {**_options(plan, identities, trusted), **way.options(plan)}
             ssh = await handshake.run(options, on_phase, banner_seen=way.sock is not None)
         except (LinkError, asyncio.CancelledError):

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import asyncssh
 import msgspec
@@ -15,9 +16,6 @@ import pytest
 from probes.model import LinkState
 from tests.support.sshd import FakeHost, Keys, free_port
 from tests.support.watching import QUICK, settings_for, watching
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LIVE = LinkState.LIVE
 
@@ -324,10 +322,8 @@ async def test_a_line_of_100_megabytes_costs_neither_memory_nor_the_host(tmp_pat
 
 
 def _rss_kib() -> int:
-    for line in open("/proc/self/status"):  # noqa: PTH123, SIM115
-        if line.startswith("VmRSS"):
-            return int(line.split()[1])
-    raise AssertionError
+    text = Path("/proc/self/status").read_text()
+    return int(text.split("VmRSS:")[1].split()[0])
 
 
 async def test_a_flood_is_paused_then_dropped_with_that_reason_and_others_are_untouched(tmp_path: Path, keys: Keys) -> None:

@@ -158,6 +158,17 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+async def _pump(source: Any, sink: Any) -> None:
+    """Copy until the end of the source, then end the sink; either side may vanish."""
+    with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
+        while data := await source.read(32768):
+            sink.write(data)
+            await sink.drain()
+    with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error, AttributeError):
+        if isinstance(sink, asyncio.StreamWriter):
+            sink.close()
+
+
 class FakeHost:
     """An in-process asyncssh server. ``handler(process)`` answers exec requests; by default a real shell does."""
 
@@ -215,8 +226,19 @@ class FakeHost:
             start_new_session=True,
         )
         self.processes.append(child)
-        await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
-        process.exit(await child.wait())
+        pumps = [
+            asyncio.ensure_future(_pump(process.stdin, child.stdin)),
+            asyncio.ensure_future(_pump(child.stdout, process.stdout)),
+            asyncio.ensure_future(_pump(child.stderr, process.stderr)),
+        ]
+        try:
+            status = await child.wait()
+            await asyncio.wait(pumps[1:], timeout=2)
+            process.exit(status)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
 
     async def stop(self) -> None:
         self._server.close()
