@@ -7,12 +7,12 @@ of the same object. No judgement is made here.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from probes import clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from probes.fleet import Fleet, HostRecord
     from probes.model import Event, Gpu, Link, Missing, Process, Sample, ServiceState
@@ -233,8 +233,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return _number(value, 3)
     if isinstance(value, tuple):
-        items: Sequence[Any] = value  # pyright: ignore[reportUnknownVariableType]
-        return [_plain(item) for item in items]
+        return [_plain(item) for item in cast("tuple[Any, ...]", value)]
     return value
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from probes.config import Settings
+    from probes.config.build import Actions
 
 EXIT_USAGE = 2
 EXIT_CHECK_USAGE = 3
@@ -26,7 +27,7 @@ class _Fault(click.ClickException):
 
     def __init__(self, lines: list[str], code: int) -> None:
         super().__init__("\n".join(lines))
-        self.exit_code = code
+        self.exit_code = code  # pyright: ignore[reportAttributeAccessIssue] - click reads it from the instance
 
     def show(self, file: Any = None) -> None:
         del file
@@ -53,7 +54,9 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
     if log_file is not None:
         _start_log(log_file)
     if ctx.invoked_subcommand is None:
-        _dashboard(_settings(ctx))
+        from tui.keys import actions  # noqa: PLC0415
+
+        _dashboard(_settings(ctx, actions=actions()))
 
 
 # --- the dashboard ---
@@ -69,7 +72,9 @@ def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
     def reload_settings() -> Settings:
         from probes import config  # noqa: PLC0415
 
-        return config.load(Path(path)) if path else config.default_settings()
+        from tui.keys import actions  # noqa: PLC0415
+
+        return config.load(Path(path), actions()) if path else config.default_settings()
 
     code = run_dashboard(settings, Fleet(settings.hosts), reload_settings)
     ctx.exit(code)
@@ -195,7 +200,9 @@ def config_check(ctx: click.Context, file: str | None) -> None:
     if path is None:
         click.echo("no configuration file: this machine is watched with the defaults")
         return
-    mistakes = commands.check(path)
+    from tui.keys import actions  # noqa: PLC0415
+
+    mistakes = commands.check(path, actions())
     if mistakes:
         raise _Fault(mistakes, EXIT_USAGE)
     click.echo(f"{path}: fine")
@@ -243,11 +250,11 @@ def _find(ctx: click.Context) -> Path | None:
     return find(options.get("config"), os.environ, Path.cwd())
 
 
-def _settings(ctx: click.Context, code: int = EXIT_USAGE) -> Settings:
+def _settings(ctx: click.Context, code: int = EXIT_USAGE, actions: Actions | None = None) -> Settings:
     from probes.config import default_settings, load  # noqa: PLC0415
 
     path = _find(ctx)
-    return default_settings() if path is None else _or_fault(lambda: load(path), code)
+    return default_settings() if path is None else _or_fault(lambda: load(path, actions), code)
 
 
 def _targets(settings: Settings, names: tuple[str, ...], code: int = EXIT_USAGE) -> Settings:

@@ -6,6 +6,7 @@ import asyncio
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from probes.fleet import Fleet
 from probes.limits import raise_fd_limit
 from probes.model import Severity
 from tui.app import QuarterdeckApp
@@ -14,18 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from probes.config import Settings
-    from probes.fleet import Fleet
     from tui.backend import Backend
 
 
-def run_dashboard(
-    settings: Settings,
-    fleet: Fleet,
-    reload_settings: Callable[[], Settings] | None = None,
-    *,
-    simulated: bool = False,
-) -> int:
+def run_dashboard(settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None = None) -> int:
     """Show the dashboard until the person leaves; returns the exit code."""
+    return _app(settings, fleet, reload_settings).run() or 0
+
+
+def run_demo(hosts: int, seed: int) -> int:
+    """Start a simulated fleet, show the dashboard on it, and end both together."""
+    return asyncio.run(_demo(hosts, seed))
+
+
+async def _demo(hosts: int, seed: int) -> int:
+    from probes.demo.launch import start_demo  # noqa: PLC0415 - only the demo needs it
+
+    async with await start_demo(hosts, seed) as demo:
+        settings = demo.settings
+        return await _app(settings, Fleet(settings.hosts), lambda: settings, simulated=True).run_async() or 0
+
+
+def _app(
+    settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None, *, simulated: bool = False
+) -> QuarterdeckApp:
     warning = raise_fd_limit(len(settings.hosts))
     if warning is not None:
         fleet.event(None, Severity.WARNING, "limits", warning)
@@ -33,7 +46,7 @@ def run_dashboard(
     async def backend() -> Backend:
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
-        return module.Supervisor(settings, fleet, app.asker)
+        return module.Supervisor(app.settings, fleet, app.asker)
 
     app = QuarterdeckApp(settings, fleet, backend, simulated=simulated, reload_settings=reload_settings)
-    return app.run() or 0
+    return app

@@ -171,7 +171,7 @@ class KeyRing:
         except OSError as error:
             self._broken[path] = error.strerror or "cannot be read"
         else:
-            self._loaded[path] = cast("tuple[Any, ...]", tuple(cast("Any", pairs)))
+            self._loaded[path] = tuple(cast("Any", pairs))
 
 
 def _public_data(paths: tuple[str, ...]) -> set[bytes]:

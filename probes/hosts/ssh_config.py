@@ -51,7 +51,7 @@ class _Config(SSHClientConfig):
     """asyncssh's parser plus the one keyword it does not know."""
 
     _handlers: ClassVar[dict[str, tuple[str, Callable[..., None]]]] = {
-        **SSHClientConfig._handlers,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        **cast("dict[str, Any]", SSHClientConfig._handlers),  # noqa: SLF001 # pyright: ignore
         "stricthostkeychecking": (
             "StrictHostKeyChecking",
             SSHClientConfig._set_string,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

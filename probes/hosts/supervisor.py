@@ -7,6 +7,8 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+import asyncssh
+
 from probes import clock
 from probes.fleet import new_link
 from probes.hosts.asker import Asker, NobodyToAsk
@@ -14,11 +16,14 @@ from probes.hosts.session import HostSession
 from probes.hosts.transport import Transport
 from probes.model import LinkState, Severity
 from probes.reach.resolve import Resolver
-from probes.reach.services import ServiceProber, TunnelRefused, TunnelUnavailable
+from probes.reach.route import Route
+from probes.reach.services import ServiceProber
+from probes.reach.tunnel import TunnelRefused, TunnelUnavailable
 
 if TYPE_CHECKING:
     from probes.config import Settings
     from probes.fleet import Fleet
+    from probes.model import Host
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +47,7 @@ class Supervisor:
         self._fleet = fleet
         self._resolver = Resolver()
         self._transport = Transport(settings, self._resolver, asker or NobodyToAsk())
-        self._prober = ServiceProber(fleet, settings, self._resolver, self)
+        self._prober = ServiceProber(fleet, settings, self._resolver, self, self)
         self._sessions: dict[str, HostSession] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -131,8 +136,6 @@ class Supervisor:
             TunnelUnavailable: no jump connection is up.
             TunnelRefused: the jump host says why not.
         """
-        import asyncssh  # noqa: PLC0415 - already loaded by the transport; kept out of this module's own imports
-
         record = self._fleet.hosts.get(host_id)
         session = self._sessions.get(host_id)
         connection = session.connection if session is not None else None
@@ -144,6 +147,18 @@ class Supervisor:
             raise TunnelRefused(error.code, str(error.reason)) from None
         except (asyncssh.Error, OSError) as error:
             raise TunnelUnavailable(str(error)) from None
+
+    async def route(self, host: Host) -> Route:
+        """How a host's ports are reached, ssh_config included.
+
+        Raises:
+            LinkError: ssh_config is malformed.
+        """
+        plan = await self._transport.plan(host)
+        if plan.proxy_jump:
+            return Route(plan.address, plan.port, plan.proxy_jump)
+        blocked = "a ProxyCommand leads to it, which only ssh can use" if plan.proxy_command else None
+        return Route(plan.address, plan.port, None, blocked)
 
     # --- inside ---
 
