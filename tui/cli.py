@@ -12,8 +12,7 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from probes.config import Settings
-    from probes.config.build import Actions
+    from probes.config import Actions, Settings
 
 EXIT_USAGE = 2
 EXIT_CHECK_USAGE = 3
@@ -71,7 +70,6 @@ def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
 
     def reload_settings() -> Settings:
         from probes import config  # noqa: PLC0415
-
         from tui.keys import actions  # noqa: PLC0415
 
         return config.load(Path(path), actions()) if path else config.default_settings()

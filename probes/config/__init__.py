@@ -3,7 +3,7 @@
 Every mistake in it is one line, ``file: key: what is wrong; expected ...``, and all of them are shown at once.
 """
 
-from probes.config.build import load
+from probes.config.build import Actions, load
 from probes.config.find import find, user_path
 from probes.config.settings import (
     THEMES,
@@ -17,6 +17,7 @@ from probes.config.settings import (
 
 __all__ = [
     "THEMES",
+    "Actions",
     "Intervals",
     "Settings",
     "Ssh",
