@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -17,7 +18,7 @@ from probes import clock
 from probes.model import LinkState, Severity
 from probes.text import clean
 from tui import keys, themes
-from tui.board import Board
+from tui.board import WORK_S, Board
 from tui.glyphs import ASCII, glyphs_for
 from tui.guard import guarded
 from tui.screens.fleet import FleetScreen
@@ -80,14 +81,14 @@ class QuarterdeckApp(App[int]):
         boot_s: Callable[[], float] = clock.boot_s,
         wall_s: Callable[[], float] = clock.wall_s,
     ) -> None:
-        super().__init__()
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
         self.settings = settings
         self.fleet = fleet
         self.simulated = simulated
         self.boot_s = boot_s
         self.wall_s = wall_s
         self.board = Board(fleet, settings, boot_s())
-        self.board.update(fleet.take_dirty(), boot_s())
+        self.board.work(boot_s(), everything=True)
         self.board.arrange(boot_s())
         self.backend: Backend | None = None
         #: the display stands still on purpose
@@ -103,6 +104,8 @@ class QuarterdeckApp(App[int]):
         self._chores: set[asyncio.Task[Any]] = set()
         self._signals: list[signal.Signals] = []
         self._leaving = False
+        #: another program has the terminal
+        self._suspended = False
         for theme in themes.themes():
             self.register_theme(theme)
         self._take_look()
@@ -123,8 +126,12 @@ class QuarterdeckApp(App[int]):
 
     @property
     def palette(self) -> Palette:
-        """The hand-drawn styles of the current theme."""
+        """The hand-drawn styles of the current theme, on its background."""
         return themes.palette(self.theme)
+
+    def palette_on(self, ground: themes.Ground) -> Palette:
+        """The same on another ground."""
+        return themes.palette(self.theme, ground)
 
     @property
     def asker(self) -> Asker:
@@ -159,6 +166,7 @@ class QuarterdeckApp(App[int]):
     def on_mount(self) -> None:
         """Start the timer at once, everything else after the first paint."""
         self.set_interval(TICK_S, self._tick, name="tick")
+        self.set_interval(WORK_S, self._work, name="work")
         self.call_after_refresh(self.start_backend)
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGHUP):
@@ -242,8 +250,8 @@ class QuarterdeckApp(App[int]):
     @guarded
     def _tick(self) -> None:
         dirty = self.fleet.take_dirty()
-        self.board.update(dirty, self.boot_s())
-        if self.is_suspended:
+        self.board.take(dirty, self.fleet_screen.grid.seen() if len(self.screen_stack) == 1 else (), self.boot_s())
+        if self._suspended:
             return
         for screen in reversed(self.screen_stack):
             changed = getattr(screen, "hosts_changed", None)
@@ -252,12 +260,9 @@ class QuarterdeckApp(App[int]):
             if not screen.is_modal:
                 break
 
-    @property
-    def is_suspended(self) -> bool:
-        """Whether another program has the terminal."""
-        return self._suspended
-
-    _suspended = False
+    @guarded
+    def _work(self) -> None:
+        self.board.work(self.boot_s())
 
     def trouble(self, where: str, error: Exception, hint: str = "") -> None:
         """Show and log an error of our own; the application goes on. The same one again is only counted."""
@@ -275,7 +280,7 @@ class QuarterdeckApp(App[int]):
     def _show_banner(self) -> None:
         try:
             self.fleet_screen.show_banner()
-        except Exception:  # the banner itself must not be what ends the application
+        except Exception:  # noqa: BLE001 - the banner itself must not be what ends the application
             _LOG.exception("the banner could not be shown")
 
     @guarded

@@ -1,7 +1,7 @@
 """The fleet as lines: rows kept fresh, filtered, grouped and sorted, without drawing anything.
 
-``update`` condenses the hosts that changed (a bounded number a tick, the rest next time); ``arrange`` rebuilds the
-order, at a slower pace, so that nothing moves under the eye.
+``take`` notes what changed and condenses at once what is seen, ``work`` the rest in small slices; ``arrange`` rebuilds
+the order, at a slower pace, so that nothing moves under the eye.
 """
 
 from __future__ import annotations
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from probes.model import LinkState
     from tui.filter import Filter
 
-#: rows condensed in one tick at most: about 4 ms
-BATCH: Final = 200
+#: the slices of condensing come this often, and each changed host has its turn within ``CYCLE_S``
+WORK_S: Final = 0.1
+CYCLE_S: Final = 1.5
+#: hosts whose link changed that are condensed in one go at most: about 4 ms
+AT_ONCE: Final = 150
 #: hosts that say nothing are judged anew this often, so that age turns into a state
-SWEEP_S: Final = 4.0
+SWEEP_S: Final = 5.0
 GROUPINGS: Final = ("none", "group", "folded", "state")
 UNGROUPED: Final = "(no group)"
 
@@ -118,36 +121,64 @@ class Board:
 
     # --- keeping rows fresh ---
 
-    def update(self, dirty: Iterable[str], now_boot_s: float, *, limit: int = BATCH) -> list[Row]:
-        """Condense the hosts that changed; at most ``limit`` of them now, the others at the next call."""
+    def take(self, dirty: Iterable[str], seen: Iterable[str], now_boot_s: float) -> None:
+        """Note the hosts that changed; condense at once those that are seen or whose link changed.
+
+        Args:
+            dirty: ids of changed hosts.
+            seen: ids of the hosts on the screen.
+            now_boot_s: now on the boot clock.
+        """
         if self._layout_version != self.fleet.layout_version:
             self._take_hosts()
-        pending = self._pending
+        pending, rows = self._pending, self.rows
+        room = AT_ONCE
         for host_id in dirty:
+            row = rows.get(host_id)
+            if row is None:
+                continue
             pending[host_id] = None
+            if row.link is not row.record.link and room > 0:
+                room -= 1
+                self.condense(row, now_boot_s)
+        for host_id in seen:
+            if host_id in pending and host_id in rows:
+                self.condense(rows[host_id], now_boot_s)
+
+    def work(self, now_boot_s: float, *, everything: bool = False) -> None:
+        """Condense a slice of what waits; a changed host waits about ``CYCLE_S`` at most."""
+        if self._layout_version != self.fleet.layout_version:
+            self._take_hosts()
         self._add_swept(now_boot_s)
-        done: list[Row] = []
-        while pending and len(done) < limit:
-            host_id = next(iter(pending))
-            del pending[host_id]
-            row = self.rows.get(host_id)
-            if row is not None:
-                row.refresh(self.settings, now_boot_s)
-                self._measure(row)
-                done.append(row)
-        return done
+        pending, rows = self._pending, self.rows
+        room = len(pending) if everything else max(int(len(rows) * WORK_S / CYCLE_S), 10)
+        while pending and room > 0:
+            room -= 1
+            row = rows.get(next(iter(pending)))
+            if row is None:
+                del pending[next(iter(pending))]
+            else:
+                self.condense(row, now_boot_s)
+
+    def condense(self, row: Row, now_boot_s: float) -> None:
+        """Bring one row up to date."""
+        self._pending.pop(row.host_id, None)
+        row.refresh(self.settings, now_boot_s)
+        self._measure(row)
+
+    def waits(self, host_id: str) -> bool:
+        """Whether a host changed and its row does not know yet."""
+        return host_id in self._pending
 
     def _add_swept(self, now_boot_s: float) -> None:
         """Put a share of all hosts into the queue, so that each comes round every ``SWEEP_S``."""
         share = int(len(self.rows) * (now_boot_s - self._swept_at) / SWEEP_S)
-        if share < 1 and now_boot_s - self._swept_at < SWEEP_S:
+        if share < 1:
             return
         self._swept_at = now_boot_s
-        for _ in range(min(max(share, 1), BATCH // 4)):
+        for _ in range(min(share, len(self.rows))):
             if not self._sweep:
                 self._sweep = list(self.rows)
-                if not self._sweep:
-                    return
             self._pending.setdefault(self._sweep.pop())
 
     def _take_hosts(self) -> None:

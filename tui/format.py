@@ -83,6 +83,11 @@ def age_text(seconds: float | None) -> str:
     return f"{min(whole // 86400, 999)}d"
 
 
+def recent_text(seconds: float | None) -> str:
+    """``age_text``, but ``<2s`` as long as it is: a digit that flips every second says nothing and tires the eye."""
+    return "<2s" if seconds is not None and seconds < 2.0 else age_text(seconds)
+
+
 def short_bytes(value: float | None) -> str:
     """Bytes in at most four cells, binary, the unit's letter alone: ``640G``, ``1.5T``, ``0B``."""
     if value is None:

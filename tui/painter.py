@@ -5,22 +5,22 @@ Every column method returns segments of exactly its width; the whole line is exa
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from functools import lru_cache
+from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from rich.segment import Segment
-from rich.style import Style
 
 from probes.judge.condition import Level
 from probes.model import Health, LinkState, PortState, ServiceKind
-from tui.format import age_text, duration_text, fit, short_bytes, short_watts
+from tui.format import age_text, duration_text, fit, recent_text, short_bytes, short_watts
 from tui.glyphs import WORDS
 from tui.rows import SLOWED, is_lost
-from tui.themes import Palette, palette
+from tui.themes import Palette, cursor_palette, palette
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from rich.style import Style
 
     from probes.config import Settings
     from probes.model import Gpu
@@ -33,17 +33,43 @@ Segments = list[Segment]
 _STALE_PROBES: Final = 3.5
 
 
-@lru_cache(maxsize=16)
-def cursor_palette(theme: str) -> Palette:
-    """A theme's styles on the cursor's background."""
-    base = palette(theme)
-    styles: dict[str, Style] = {}
-    for each in fields(base):
-        style: Style = getattr(base, each.name)
-        if style.reverse and base.cursor.reverse:
-            style = style + Style(underline=True)
-        styles[each.name] = base.cursor + style
-    return replace(base, **styles)
+def _showing_on_spaces(styles: Palette) -> frozenset[int]:
+    """Which styles (by identity) change how a space looks."""
+    every: list[Style] = [getattr(styles, each.name) for each in fields(styles)]
+    return frozenset(
+        id(style) for style in every if style.reverse or style.underline or style.bgcolor != every[0].bgcolor
+    )
+
+
+class Runs:
+    """Collects text; neighbours of one style become one segment."""
+
+    __slots__ = ("_run", "_segments", "_style")
+
+    def __init__(self) -> None:
+        self._segments: Segments = []
+        self._run = ""
+        self._style: Style | None = None
+
+    def add(self, text: str, style: Style) -> None:
+        """Append text in a style."""
+        if style is self._style:
+            self._run += text
+        else:
+            if self._run:
+                self._segments.append(Segment(self._run, self._style))
+            self._run, self._style = text, style
+
+    def gap(self, plain: Style, spread: frozenset[int]) -> None:
+        """Append a space: in the style before it, unless that one would show on a space."""
+        self.add(" ", plain if self._style is None or id(self._style) in spread else self._style)
+
+    def done(self) -> Segments:
+        """The segments."""
+        if self._run:
+            self._segments.append(Segment(self._run, self._style))
+            self._run = ""
+        return self._segments
 
 
 class Painter:
@@ -67,9 +93,10 @@ class Painter:
         self._p = self._palettes[0]
         self._now = 0.0
         self._heat = glyphs.heat
-        self._draw: list[tuple[Callable[[Row, int, Segments], None], int]] = [
+        self._draw: list[tuple[Callable[[Row, int, Runs], None], int]] = [
             (getattr(self, f"_{place.column.key}"), place.width) for place in layout.placed
         ]
+        self._spread = tuple(_showing_on_spaces(p) for p in self._palettes)
         self._level_styles = tuple((p.good, p.warn, p.unknown, p.bad) for p in self._palettes)
 
     def row(self, row: Row, now_boot_s: float, *, cursor: bool, marked: bool) -> Segments:
@@ -81,17 +108,20 @@ class Painter:
         record = row.record
         self._old = record.link.state is not LinkState.LIVE
         self._plain = self._p.old if self._old else self._p.text
-        out: Segments = []
-        space = Segment(" ", self._p.text)
+        out = Runs()
+        spread, plain = self._spread[cursor], self._p.text
+        first = True
         for draw, width in self._draw:
-            if out:
-                out.append(space)
+            if first:
+                first = False
+            else:
+                out.gap(plain, spread)
             draw(row, width, out)
-        return out
+        return out.done()
 
     def age_key(self, row: Row, now_boot_s: float) -> tuple[str, str]:
         """What of a row changes by time alone; a row is drawn again when this does."""
-        return age_text(row.age_s(now_boot_s)), self._for_text(now_boot_s - row.since_boot_s)
+        return recent_text(row.age_s(now_boot_s)), self._for_text(row, now_boot_s)
 
     def group(self, line: GroupLine, *, cursor: bool) -> Segments:
         """The line above a group."""
@@ -116,7 +146,7 @@ class Painter:
 
     # --- one method a column; the name is the column's key ---
 
-    def _worst(self, row: Row, width: int, out: Segments) -> None:
+    def _worst(self, row: Row, width: int, out: Runs) -> None:
         p, g = self._p, self.glyphs
         state = row.record.link.state
         level = row.level
@@ -125,47 +155,40 @@ class Painter:
         if state is LinkState.PAUSED:
             sign, style = g.paused, p.muted
         words = WORDS[state][0 if self.layout.wide else 1]
-        out.append(Segment(g.mark if self._marked else " ", p.mark))
-        out.append(Segment(fit(f"{sign} {words}", width - 1, ellipsis=g.ellipsis), style))
+        out.add(g.mark if self._marked else " ", p.mark)
+        out.add(fit(f"{sign} {words}", width - 1, ellipsis=g.ellipsis), style)
 
-    def _host(self, row: Row, width: int, out: Segments) -> None:
+    def _host(self, row: Row, width: int, out: Runs) -> None:
         style = self._p.muted if row.record.link.state is LinkState.PAUSED else self._p.strong
-        out.append(Segment(fit(row.id_text, width, ellipsis=self.glyphs.ellipsis), style))
+        out.add(fit(row.id_text, width, ellipsis=self.glyphs.ellipsis), style)
 
-    def _age(self, row: Row, width: int, out: Segments) -> None:
+    def _age(self, row: Row, width: int, out: Runs) -> None:
         age_s = row.age_s(self._now)
         style = self._p.muted if not self._old or age_s is None else self._p.warn
-        out.append(Segment(self._known(age_text(age_s)).rjust(width), style))
+        out.add(self._known(recent_text(age_s)).rjust(width), style)
 
-    def _for_text(self, seconds: float) -> str:
-        return duration_text(max(seconds, 1.0)) if self.layout.wide else age_text(seconds)
+    def _for_text(self, row: Row, now_boot_s: float) -> str:
+        seconds = now_boot_s - row.since_boot_s
+        if row.level == Level.FINE or not self.layout.wide:
+            return age_text(seconds)
+        return duration_text(float(int(max(seconds, 0.0)))).replace(".0s", "s")
 
-    def _for(self, row: Row, width: int, out: Segments) -> None:
-        text = self._for_text(self._now - row.since_boot_s)
+    def _for(self, row: Row, width: int, out: Runs) -> None:
+        text = self._for_text(row, self._now)
         style = self._p.muted if row.level == Level.FINE else self._levels[row.level]
-        out.append(Segment(text.rjust(width), style))
+        out.add(text.rjust(width), style)
 
-    def _gpus(self, row: Row, width: int, out: Segments) -> None:
+    def _gpus(self, row: Row, width: int, out: Runs) -> None:
         sample = row.record.sample
         if sample is None or not sample.gpus:
             reason = None if sample is None else sample.missing.get("gpus")
             text = self.glyphs.unknown if sample is None else "none" if reason in (None, "unsupported") else "?" * width
-            out.append(Segment(fit(text, width), self._p.muted))
+            out.add(fit(text, width), self._p.muted)
             return
         gpus = sample.gpus
-        shown = gpus if len(gpus) <= width else gpus[: width - 1]
-        run, last = "", None
-        for gpu in shown:
-            sign, style = self._heat_cell(gpu)
-            if style is last:
-                run += sign
-                continue
-            if last is not None:
-                out.append(Segment(run, last))
-            run, last = sign, style
-        if len(gpus) > width:
-            run += self.glyphs.more
-        out.append(Segment(run + " " * (width - min(len(gpus), width)), last))
+        for gpu in gpus if len(gpus) <= width else gpus[: width - 1]:
+            out.add(*self._heat_cell(gpu))
+        self._rest(len(gpus), width, out)
 
     def _heat_cell(self, gpu: Gpu) -> tuple[str, Style]:
         util = gpu.utilization_pct
@@ -186,74 +209,72 @@ class Painter:
             return p.warn
         return p.good if util >= 1 else p.muted
 
-    def _util(self, row: Row, width: int, out: Segments) -> None:
+    def _util(self, row: Row, width: int, out: Runs) -> None:
         self._number(row.util, width, out)
 
-    def _gpumem(self, row: Row, width: int, out: Segments) -> None:
+    def _gpumem(self, row: Row, width: int, out: Runs) -> None:
         self._number(row.gpumem, width, out, self._limits.gpu_memory_warn_pct)
 
-    def _vram(self, row: Row, width: int, out: Segments) -> None:
+    def _vram(self, row: Row, width: int, out: Runs) -> None:
         if row.gpu_total is None:
-            out.append(self._dash(width))
+            self._dash(width, out)
             return
-        out.append(Segment(f"{short_bytes(row.gpu_used)}/{short_bytes(row.gpu_total)}".rjust(width), self._plain))
+        out.add(f"{short_bytes(row.gpu_used)}/{short_bytes(row.gpu_total)}".rjust(width), self._plain)
 
-    def _temp(self, row: Row, width: int, out: Segments) -> None:
+    def _temp(self, row: Row, width: int, out: Runs) -> None:
         self._number(row.temp, width, out, self._limits.temperature_warn_c, self._limits.temperature_crit_c)
 
-    def _power(self, row: Row, width: int, out: Segments) -> None:
+    def _power(self, row: Row, width: int, out: Runs) -> None:
         if row.power is None:
-            out.append(self._dash(width))
+            self._dash(width, out)
             return
         partial = ">" if row.power_n < (row.gpus or 0) else ""  # the sum of those known: at least this much
         limit = f"/{short_watts(row.power_limit) if row.power_limit else self.glyphs.unknown}" if width > 6 else ""
-        out.append(Segment(f"{partial}{short_watts(row.power)}{limit}".rjust(width), self._plain))
+        out.add(f"{partial}{short_watts(row.power)}{limit}".rjust(width), self._plain)
 
-    def _cpu(self, row: Row, width: int, out: Segments) -> None:
+    def _cpu(self, row: Row, width: int, out: Runs) -> None:
         self._number(row.cpu, width, out)
 
-    def _mem(self, row: Row, width: int, out: Segments) -> None:
+    def _mem(self, row: Row, width: int, out: Runs) -> None:
         self._number(row.mem, width, out, self._limits.memory_warn_pct, self._limits.memory_crit_pct)
 
-    def _load(self, row: Row, width: int, out: Segments) -> None:
+    def _load(self, row: Row, width: int, out: Runs) -> None:
         if row.load is None:
-            out.append(self._dash(width))
+            self._dash(width, out)
             return
         text = f"{row.load:.1f}" if row.load < 999.95 else f"{row.load:.0f}"
-        out.append(Segment(fit(text, width, right=True), self._plain))
+        out.add(fit(text, width, right=True), self._plain)
 
-    def _disk(self, row: Row, width: int, out: Segments) -> None:
+    def _disk(self, row: Row, width: int, out: Runs) -> None:
         self._number(row.disk, width, out, self._limits.disk_warn_pct, self._limits.disk_crit_pct)
 
-    def _net(self, row: Row, width: int, out: Segments) -> None:
+    def _net(self, row: Row, width: int, out: Runs) -> None:
         if row.rx is None:
-            out.append(self._dash(width))
+            self._dash(width, out)
             return
-        out.append(Segment(f"{short_bytes(row.rx):>4} {short_bytes(row.tx):>4}".rjust(width), self._plain))
+        out.add(f"{short_bytes(row.rx):>4} {short_bytes(row.tx):>4}".rjust(width), self._plain)
 
-    def _services(self, row: Row, width: int, out: Segments) -> None:
+    def _services(self, row: Row, width: int, out: Runs) -> None:
         services = row.record.host.services
         if not services:
-            out.append(Segment(" " * width, self._p.muted))
+            out.add(" " * width, self._p.muted)
             return
-        shown = services if len(services) <= width else services[: width - 1]
         states = row.record.services
-        run, last = "", None
-        for service in shown:
+        for service in services if len(services) <= width else services[: width - 1]:
             state = states.get(service.name)
-            sign, style = self.service_sign(state.state, state.health, service.kind) if state else (
-                self.glyphs.not_probed, self._p.muted)  # fmt: skip
-            if state is not None and self._now - state.at_boot_s > self._services_old_s:
-                style = self._p.old
-            if style is last:
-                run += sign
+            if state is None:
+                out.add(self.glyphs.not_probed, self._p.muted)
                 continue
-            if last is not None:
-                out.append(Segment(run, last))
-            run, last = sign, style
-        if len(services) > width:
-            run += self.glyphs.more
-        out.append(Segment(run + " " * (width - min(len(services), width)), last))
+            sign, style = self.service_sign(state.state, state.health, service.kind)
+            out.add(sign, self._p.old if self._now - state.at_boot_s > self._services_old_s else style)
+        self._rest(len(services), width, out)
+
+    def _rest(self, count: int, width: int, out: Runs) -> None:
+        """Fill a strip of ``count`` signs: with spaces, or with the sign for "there are more"."""
+        if count > width:
+            out.add(self.glyphs.more, self._p.accent)
+        elif count < width:
+            out.add(" " * (width - count), self._p.text)
 
     def service_sign(self, state: PortState, health: Health, kind: ServiceKind) -> tuple[str, Style]:
         """The sign and the style of one service."""
@@ -268,7 +289,7 @@ class Painter:
             return g.not_probed, p.muted
         return g.ports[state], p.bad
 
-    def _flags(self, row: Row, width: int, out: Segments) -> None:
+    def _flags(self, row: Row, width: int, out: Runs) -> None:
         flags = (
             ("L" if row.lost else "")
             + ("T" if row.slowed else "")
@@ -277,27 +298,27 @@ class Painter:
             + ("B" if row.record.bad_lines else "")
         )
         style = self._p.old if self._old else self._p.bad if row.lost else self._p.warn
-        out.append(Segment(fit(flags, width, ellipsis=self.glyphs.ellipsis), style))
+        out.add(fit(flags, width, ellipsis=self.glyphs.ellipsis), style)
 
-    def _reason(self, row: Row, width: int, out: Segments) -> None:
+    def _reason(self, row: Row, width: int, out: Runs) -> None:
         style = self._p.muted if row.level == Level.FINE else self._levels[row.level]
-        out.append(Segment(fit(self.glyphs.text(row.reason), width, ellipsis=self.glyphs.ellipsis), style))
+        out.add(fit(self.glyphs.text(row.reason), width, ellipsis=self.glyphs.ellipsis), style)
 
     # --- values ---
 
     def _number(
-        self, value: float | None, width: int, out: Segments, warn: float | None = None, bad: float | None = None
+        self, value: float | None, width: int, out: Runs, warn: float | None = None, bad: float | None = None
     ) -> None:
         if value is None:
-            out.append(self._dash(width))
+            self._dash(width, out)
             return
         style = self._plain
         if not self._old and warn is not None and value >= warn:
             style = self._p.bad if bad is not None and value >= bad else self._p.warn
-        out.append(Segment(f"{value:{width}.0f}", style))
+        out.add(f"{value:{width}.0f}", style)
 
-    def _dash(self, width: int) -> Segment:
-        return Segment(self.glyphs.unknown.rjust(width), self._p.muted)
+    def _dash(self, width: int, out: Runs) -> None:
+        out.add(self.glyphs.unknown.rjust(width), self._p.muted)
 
     def _known(self, text: str) -> str:
         return text if text.isascii() else self.glyphs.unknown

@@ -16,7 +16,7 @@ from probes.text import clean
 if TYPE_CHECKING:
     from probes.config import Settings
     from probes.fleet import HostRecord
-    from probes.model import Gpu, Sample
+    from probes.model import Gpu, Link, Sample
 
 _DIGITS: Final = re.compile(r"(\d+)")
 #: the time in a bucket is what "for" shows; a dead host that is tried again stays in its bucket
@@ -34,7 +34,8 @@ class Row:
     """The condensed record of one host. ``version`` changes with everything that is drawn except ages."""
 
     __slots__ = (
-        "busy", "cpu", "disk", "ecc", "gpu_total", "gpu_used", "gpumem", "gpus", "id_text", "index", "level", "live",
+        "busy", "cpu", "disk", "ecc", "gpu_total", "gpu_used", "gpumem", "gpus", "id_text", "index", "level",
+        "link", "live",
         "load", "lost", "mem", "natural", "order",
         "power", "power_limit", "power_n", "rank", "reason", "reasons", "record",
         "rx", "since_boot_s", "slowed", "temp", "tx", "util", "util_n", "version", "xid",
@@ -45,6 +46,8 @@ class Row:
         self.index = index
         self.id_text = clean(record.host.id)
         self.natural = natural(self.id_text.casefold())
+        #: the link this row was judged by
+        self.link: Link | None = None
         #: place among all hosts in natural order; the board sets it
         self.order = index
         self.version = 0
@@ -89,6 +92,7 @@ class Row:
         """
         record = self.record
         self.version += 1
+        self.link = record.link
         self.live = record.link.state is LinkState.LIVE
         sample = record.sample
         if sample is not None:

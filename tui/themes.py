@@ -5,14 +5,15 @@ Every meaning also has a glyph or a word; ``mono`` uses no colour at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from rich.style import Style
 from textual.theme import Theme
 
 DEFAULT: Final = "dark"
+Ground = Literal["background", "surface", "panel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +68,20 @@ _COLORS: Final = {
         "#0f1318", "#171d24", "#202833", "#d7dde4", "#8b98a7", "#75818f", "#56b4e9", "#f0e442", "#ff8c1a",
         "#cc99cc", "#9ad0f5", "#2b3d52", dark=True,
     ),
-    "mono": _Colors(
-        "#000000", "#000000", "#000000", "#e6e6e6", "#b0b0b0", "#909090", "#e6e6e6", "#e6e6e6", "#e6e6e6",
-        "#e6e6e6", "#e6e6e6", "#303030", dark=True,
-    ),
+    "mono": _Colors(*["ansi_default"] * 12, dark=True),
 }  # fmt: skip
 NAMES: Final = tuple(_COLORS)
+#: what Textual's own widgets would colour
+_MONO_VARIABLES: Final[dict[str, str]] = dict.fromkeys(
+    (
+        "ansi-background", "ansi-foreground", "border", "border-blurred", "block-cursor-foreground",
+        "block-cursor-background", "block-hover-background", "input-cursor-background", "input-cursor-foreground",
+        "input-selection-background", "input-selection-foreground", "scrollbar", "scrollbar-hover", "scrollbar-active",
+        "scrollbar-background", "scrollbar-corner-color", "screen-selection-background", "screen-selection-foreground",
+        "footer-key-foreground",
+    ),
+    "ansi_default",
+)  # fmt: skip
 
 
 def themes() -> list[Theme]:
@@ -90,36 +99,55 @@ def themes() -> list[Theme]:
             background=c.background,
             surface=c.surface,
             panel=c.panel,
+            boost=c.panel,
             dark=c.dark,
+            ansi=name == "mono",
+            variables=_MONO_VARIABLES if name == "mono" else {},
         )
         for name, c in _COLORS.items()
     ]
 
 
-@lru_cache(maxsize=8)
-def palette(name: str) -> Palette:
-    """The hand-drawn styles of a theme; an unknown name gets the default's."""
+@lru_cache(maxsize=16)
+def palette(name: str, ground: Ground = "background") -> Palette:
+    """The hand-drawn styles of a theme on one of its grounds; an unknown name gets the default's.
+
+    A line drawn by hand brings its own background: nothing is laid under it.
+    """
     if name == "mono":
         return _mono()
     c = _COLORS.get(name) or _COLORS[DEFAULT]
+    base = Style(bgcolor={"background": c.background, "surface": c.surface, "panel": c.panel}[ground])
     return Palette(
-        text=Style(color=c.text),
-        strong=Style(color=c.text, bold=True),
-        muted=Style(color=c.muted),
-        old=Style(color=c.old, italic=True),
-        good=Style(color=c.good),
-        warn=Style(color=c.warn),
-        bad=Style(color=c.bad, bold=True),
-        unknown=Style(color=c.unknown),
-        accent=Style(color=c.accent),
+        text=base + Style(color=c.text),
+        strong=base + Style(color=c.text, bold=True),
+        muted=base + Style(color=c.muted),
+        old=base + Style(color=c.old, italic=True),
+        good=base + Style(color=c.good),
+        warn=base + Style(color=c.warn),
+        bad=base + Style(color=c.bad, bold=True),
+        unknown=base + Style(color=c.unknown),
+        accent=base + Style(color=c.accent),
         header=Style(color=c.muted, bgcolor=c.panel),
         sorted=Style(color=c.accent, bgcolor=c.panel, bold=True),
-        group=Style(color=c.accent, bold=True),
-        mark=Style(color=c.accent, bold=True),
+        group=base + Style(color=c.accent, bold=True),
+        mark=base + Style(color=c.accent, bold=True),
         cursor=Style(bgcolor=c.cursor),
         alert=Style(color=c.background, bgcolor=c.bad, bold=True),
         simulated=Style(color=c.background, bgcolor=c.warn, bold=True),
     )
+
+
+@lru_cache(maxsize=16)
+def cursor_palette(name: str) -> Palette:
+    """A theme's styles on the cursor's line."""
+    base = palette(name)
+    styles: dict[str, Style] = {}
+    for each in fields(base):
+        style: Style = getattr(base, each.name)
+        # without colours the cursor is reverse video: what is reversed already is underlined instead
+        styles[each.name] = style + base.cursor + Style(underline=(style.reverse and base.cursor.reverse) or None)
+    return replace(base, **styles)
 
 
 def _mono() -> Palette:

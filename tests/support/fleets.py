@@ -19,6 +19,7 @@ from probes.model import (
     Health,
     Hello,
     Host,
+    Link,
     LinkState,
     Memory,
     Missing,
@@ -73,8 +74,8 @@ def lost() -> dict[str, Any]:
     return {**dict.fromkeys(gone), "missing": dict.fromkeys(gone, "gpu_lost")}
 
 
-def sample(gpus: int = 8, **over: Any) -> Sample:
-    """A healthy sample with ``gpus`` GPUs; ``over`` replaces fields."""
+def sample(gpus: int | tuple[Gpu, ...] = 8, **over: Any) -> Sample:
+    """A healthy sample with ``gpus`` GPUs (a number, or the GPUs themselves); ``over`` replaces fields."""
     cores = 16
     fine = Sample(
         seq=1,
@@ -88,7 +89,7 @@ def sample(gpus: int = 8, **over: Any) -> Sample:
             Disk("/data", "nvme1n1", 3000 * GIB, 1200 * GIB, 4e7, 1e6, {}),
         ),
         net=(Net("lo", 1e3, 1e3, {}), Net("ens5", 1.2e6, 3.4e6, {})),
-        gpus=tuple(gpu(index) for index in range(gpus)),
+        gpus=gpus if isinstance(gpus, tuple) else tuple(gpu(index) for index in range(gpus)),
         xid_events=(),
     )
     return replace(fine, **over) if over else fine
@@ -213,3 +214,63 @@ class FakeBackend:
     def ssh_argv(self, host_id: str) -> list[str]:
         self.calls.append(("ssh_argv", host_id))
         return ["true", host_id]
+
+
+HOSTILE_ID = "[/kworker][b]\u202eevil\x1b[31m漢字ハンガー"
+EPOCH_S = 1_790_000_000.0
+BOOT_S = 500_000.0
+
+
+def _link(state: LinkState, ago_s: float, now: float, **over: Any) -> Link:
+    return Link(state, now - ago_s, EPOCH_S - ago_s, **over)
+
+
+def mixed_fleet(now: float = BOOT_S) -> Fleet:
+    """Every state once, at a fixed moment: hot, lost, dead, stale, unknown key, changed key, paused, hostile."""
+    names = ["fine-1", "fine-2", "hot", "lost-gpu", "dead", "stale", "retrying", "key-unknown", "key-changed",
+             "no-auth", "no-agent", "paused", "first-time", "no-gpu", "half-known", "bad-ports", "full-disk"]  # fmt: skip
+    hosts = [host(name, groups=("train",) if at % 2 else ("serve", "blue")) for at, name in enumerate(names)]
+    hosts += [host(HOSTILE_ID, groups=("[red]",)), host("a-very-long-host-name-that-goes-on.and.on.example.com")]
+    fleet = Fleet(hosts)
+    for record in fleet.hosts.values():
+        record.link = _link(LinkState.CONNECTING, 3, now)
+    for name in ("fine-1", "fine-2", "hot", "lost-gpu", "stale", "no-gpu", "half-known", "bad-ports", "full-disk",
+                 HOSTILE_ID, "a-very-long-host-name-that-goes-on.and.on.example.com"):  # fmt: skip
+        make_live(fleet, name, at_boot_s=now)
+        fleet.hosts[name].link = _link(LinkState.LIVE, 7200, now)
+    fleet.ingest("hot", sample(_hot()), now, 0.01)
+    fleet.ingest("lost-gpu", sample((gpu(0), gpu(1), gpu(2), gpu(3, **lost()))), now, 0.01)
+    fleet.ingest("no-gpu", sample(0, missing={"gpus": "unsupported"}), now, 0.01)
+    unknown = gpu(1, utilization_pct=None, power_w=None, temperature_c=None, missing={"utilization_pct": "denied"})
+    fleet.ingest("half-known", sample((gpu(0), unknown), cpu=Cpu(8, None, None, 1.0, 1.0, 1.0)), now, None)
+    disk = Disk("/", "sda1", 100 * GIB, 97 * GIB, 0.0, 0.0, {})
+    fleet.ingest("full-disk", sample(disks=(disk,)), now, 0.01)
+    fleet.ingest("stale", sample(), now - 75, 0.01)
+    for name, state in zip(
+        ("ssh", "backend", "openvoice", "voicevox", "frontend"),
+        (PortState.OPEN, PortState.REFUSED, PortState.FILTERED, PortState.REJECTED, PortState.UNRESOLVED),
+        strict=True,
+    ):
+        fleet.set_service("bad-ports", ServiceState(name, 1, state, None, at_boot_s=now))
+    fleet.set_service(
+        "hot", ServiceState("voicevox", 50021, PortState.OPEN, 2.0, Health.FAILING, "initializing", at_boot_s=now)
+    )
+    links = {
+        "dead": _link(LinkState.UNREACHABLE, 184, now, layer="tcp", cause="connection refused by 10.0.0.7 port 22"),
+        "stale": _link(LinkState.STALE, 70, now, layer="silence", cause="no line for 75 s"),
+        "retrying": _link(LinkState.CONNECTING, 2, now, layer="tcp", cause="no answer in 3.5 s", attempt=4),
+        "key-unknown": _link(LinkState.HOST_KEY_UNKNOWN, 600, now, layer="host_key", cause="ssh-ed25519 SHA256:abc is not in known_hosts"),
+        "key-changed": _link(LinkState.HOST_KEY_CHANGED, 90000, now, layer="host_key", cause="ssh-ed25519 SHA256:def is not the known key", next_step="verify the host before you trust it"),
+        "no-auth": _link(LinkState.AUTH_FAILED, 61, now, layer="auth", cause="publickey not accepted for root"),
+        "no-agent": _link(LinkState.AGENT_FAILED, 5, now, layer="bootstrap", cause="exit status 127"),
+        "paused": _link(LinkState.PAUSED, 3600, now),
+    }  # fmt: skip
+    for name, link in links.items():
+        fleet.hosts[name].link = link
+    fleet.take_dirty()
+    return fleet
+
+
+def _hot() -> tuple[Gpu, ...]:
+    cards = tuple(gpu(index, temperature_c=79.0 + 2 * index, utilization_pct=100.0) for index in range(8))
+    return (*cards[:7], replace(cards[7], throttle_reasons=("hw_thermal_slowdown",)))

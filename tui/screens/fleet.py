@@ -85,7 +85,8 @@ class FleetScreen(Screen[None]):
             rested = now - self.grid.moved_at_boot_s >= REST_S
             if now - self._arranged_at >= ARRANGE_S and (rested or not self.board.lines):
                 self._arrange()
-            self.grid.refresh_changed()
+            else:
+                self.grid.refresh_changed()
         second = int(self._qd.wall_s())
         if second != self._second:
             self._second = second

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from rich.segment import Segment
 from textual.strip import Strip
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from tui.app import QuarterdeckApp
+    from tui.themes import Ground, Palette
 
 
 class Piece(NamedTuple):
@@ -25,7 +26,7 @@ class Piece(NamedTuple):
     rank: int = 0
 
 
-def joined(left: list[Piece], right: list[Piece], width: int, gap: str = "  ") -> list[Segment]:
+def joined(left: list[Piece], right: list[Piece], width: int, plain: Style, gap: str = "  ") -> list[Segment]:
     """Pieces from the left and from the right edge in exactly ``width`` cells."""
     left, right = list(left), list(right)
     while _length(left, gap) + _length(right, gap) + (len(gap) if left and right else 0) > width:
@@ -38,17 +39,17 @@ def joined(left: list[Piece], right: list[Piece], width: int, gap: str = "  ") -
     used = 0
     for pieces, start in ((left, 0), (right, width - _length(right, gap))):
         if start > used:
-            out.append(Segment(" " * (start - used)))
+            out.append(Segment(" " * (start - used), plain))
             used = start
         for at, piece in enumerate(pieces):
             if at:
-                out.append(Segment(gap))
+                out.append(Segment(gap, plain))
                 used += len(gap)
             text = piece.text if used + cells(piece.text) <= width else fit(piece.text, width - used)
             out.append(Segment(text, piece.style))
             used += cells(text)
     if used < width:
-        out.append(Segment(" " * (width - used)))
+        out.append(Segment(" " * (width - used), plain))
     return out
 
 
@@ -59,6 +60,8 @@ def _length(pieces: list[Piece], gap: str) -> int:
 class DrawnLines(Widget):
     """A widget of a few hand-drawn lines; ``refresh_changed`` redraws those that differ."""
 
+    GROUND: ClassVar[Ground] = "surface"
+
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self._last: list[list[Segment]] = []
@@ -67,6 +70,11 @@ class DrawnLines(Widget):
     def qd(self) -> QuarterdeckApp:
         """The application."""
         return cast("QuarterdeckApp", self.app)
+
+    @property
+    def palette(self) -> Palette:
+        """The styles on this widget's ground."""
+        return self.qd.palette_on(self.GROUND)
 
     def draw(self, width: int, height: int) -> list[list[Segment]]:
         """The lines, each exactly ``width`` cells."""

@@ -79,7 +79,7 @@ class EventLog(ScrollView, can_focus=True):
         return Strip.blank(width)
 
     def _segments(self, at: int, width: int) -> list[Segment]:
-        p, g = self._qd.palette, self._qd.glyphs
+        p, g = self._qd.palette_on("surface"), self._qd.glyphs
         if at >= len(self._events):
             text = "nothing has happened yet" if at == 0 else ""
             return [Segment(fit(text, width), p.muted)]

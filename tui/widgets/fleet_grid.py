@@ -91,10 +91,10 @@ class FleetGrid(ScrollView, can_focus=True):
         """Draw one visible line; an error in it is shown in its place and reported."""
         width = self.size.width
         with guarding(self, "FleetGrid.render_line"):
-            return self._render(y + self.scroll_offset.y, width)
+            return self._line_strip(y + self.scroll_offset.y, width)
         return Strip([Segment(fit("this line could not be drawn: see the event log", width))], width)
 
-    def _render(self, at: int, width: int) -> Strip:
+    def _line_strip(self, at: int, width: int) -> Strip:
         lines = self.board.lines
         painter = self.painter
         if at >= len(lines):
@@ -108,6 +108,8 @@ class FleetGrid(ScrollView, can_focus=True):
     def _drawn_row(self, painter: Painter, row: Row) -> _Drawn:
         host_id = row.record.host.id
         now = self._qd.boot_s()
+        if self.board.waits(host_id):
+            self.board.condense(row, now)
         cursor, marked = host_id == self.cursor_host, host_id in self.board.marked
         key = (row.version, painter.age_key(row, now), cursor, marked)
         drawn = self._drawn.get(host_id)
@@ -120,6 +122,11 @@ class FleetGrid(ScrollView, can_focus=True):
             drawn = _Drawn(*key, segments, Strip(segments, painter.layout.width))
         self._drawn[host_id] = drawn
         return drawn
+
+    def seen(self) -> list[str]:
+        """The hosts on the screen."""
+        top = self.scroll_offset.y
+        return [line.host_id for line in self.board.lines[top : top + self.size.height] if isinstance(line, Row)]
 
     def refresh_changed(self) -> None:
         """Have the visible lines drawn whose picture is not what it was."""
@@ -242,7 +249,7 @@ class GridHeader(Widget):
         super().__init__()
         self._grid = grid
 
-    def render_line(self, y: int) -> Strip:
+    def render_line(self, y: int) -> Strip:  # noqa: ARG002 - one line
         """The titles, the sorted one marked."""
         width = self.size.width
         with guarding(self, "GridHeader.render_line"):

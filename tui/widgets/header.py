@@ -22,13 +22,13 @@ class HeaderBar(DrawnLines):
     def draw(self, width: int, height: int) -> list[list[Segment]]:
         """Totals and time; faults, GPUs and what is selected."""
         totals = self.qd.board.totals
-        first = joined(self._hosts(totals, width), self._time(), width)
+        first = joined(self._hosts(totals, width), self._time(), width, self.palette.text)
         if height < 2:
             return [first]
-        return [first, joined(self._faults(totals) + self._gpus(totals), self._view(), width)]
+        return [first, joined(self._faults(totals) + self._gpus(totals), self._view(), width, self.palette.text)]
 
     def _hosts(self, t: Totals, width: int) -> list[Piece]:
-        p = self.qd.palette
+        p = self.palette
         pieces: list[Piece] = []
         if self.qd.simulated:
             pieces.append(Piece(" SIMULATED ", p.simulated, 0))
@@ -44,12 +44,12 @@ class HeaderBar(DrawnLines):
         return pieces
 
     def _time(self) -> list[Piece]:
-        p = self.qd.palette
+        p = self.palette
         time = clock_text(self.qd.wall_s(), utc=self.qd.utc)
         return [Piece(self.qd.glyphs.text(time), p.muted, 3)]
 
     def _faults(self, t: Totals) -> list[Piece]:
-        p, g = self.qd.palette, self.qd.glyphs
+        p, g = self.palette, self.qd.glyphs
         styles = ((Level.DOWN, p.bad), (Level.DEGRADED, p.warn), (Level.UNKNOWN, p.unknown))
         pieces = [
             Piece(f"{g.levels[level]} {t.levels[level]} {level.name.lower()}", style, 1)
@@ -59,7 +59,7 @@ class HeaderBar(DrawnLines):
         return pieces or ([Piece(f"{g.levels[0]} all fine", p.good, 1)] if t.hosts else [])
 
     def _gpus(self, t: Totals) -> list[Piece]:
-        p = self.qd.palette
+        p = self.palette
         if not t.gpus and not t.gpus_not_live:
             return []
         pieces = [Piece(f"{t.gpus} gpus, {t.busy} busy", p.text, 4)]
@@ -74,7 +74,7 @@ class HeaderBar(DrawnLines):
         return pieces
 
     def _view(self) -> list[Piece]:
-        p, g, board = self.qd.palette, self.qd.glyphs, self.qd.board
+        p, g, board = self.palette, self.qd.glyphs, self.qd.board
         pieces: list[Piece] = []
         if self.qd.frozen:
             pieces.append(Piece("DISPLAY FROZEN", p.alert, 0))
@@ -96,8 +96,8 @@ class Banner(DrawnLines):
 
     def draw(self, width: int, height: int) -> list[list[Segment]]:  # noqa: ARG002 - one line whatever the height
         """The newest trouble, with how often it came."""
-        p = self.qd.palette
+        p = self.palette
         hint = Piece("ctrl+x hides this, e shows the event log", p.alert, 2)
         style = p.alert
         text = self.qd.glyphs.text(self.qd.banner)
-        return [[*joined([Piece(f" {text}", style, 0)], [hint], width)]]
+        return [[*joined([Piece(f" {text}", style, 0)], [hint], width, style)]]

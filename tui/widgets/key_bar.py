@@ -28,12 +28,14 @@ class KeyBar(DrawnLines):
 
     def draw(self, width: int, height: int) -> list[list[Segment]]:  # noqa: ARG002 - one line whatever the height
         """Keys with their words; those that do not fit are left out from the end."""
-        p = self.qd.palette
-        hints: list[tuple[Key, str]] = []
-        for section in self._sections:
-            for key in KEYS:
-                if key.section == section and key.hint:
-                    hints.append((key, key_name(self.qd.settings.keys.get(key.id, key.keys))))
+        p = self.palette
+        mapped = self.qd.settings.keys
+        hints = [
+            (key, key_name(mapped.get(key.id, key.keys)))
+            for section in self._sections
+            for key in KEYS
+            if key.section == section and key.hint
+        ]
         used, self._spans, pieces = 0, [], []
         for key, name in hints:
             size = len(name) + 1 + len(key.hint)
@@ -44,12 +46,12 @@ class KeyBar(DrawnLines):
             used += size + 2
         segments: list[Segment] = []
         for at in range(0, len(pieces), 2):
-            pair = joined(pieces[at : at + 2], [], len(pieces[at].text) + 1 + len(pieces[at + 1].text), " ")
+            pair = joined(pieces[at : at + 2], [], len(pieces[at].text) + 1 + len(pieces[at + 1].text), p.text, " ")
             segments += pair
             if at + 2 < len(pieces):
-                segments += joined([], [], 2)
+                segments += joined([], [], 2, p.text)
         rest = width - sum(len(segment.text) for segment in segments)
-        return [segments + joined([], [], rest)] if rest > 0 else [segments]
+        return [segments + joined([], [], rest, p.text)] if rest > 0 else [segments]
 
     async def on_click(self, event: events.Click) -> None:
         """Run the action under the pointer."""
