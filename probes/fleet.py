@@ -19,6 +19,7 @@ from probes.model import (
     Host,
     Link,
     LinkState,
+    PortState,
     Processes,
     Sample,
     ServiceState,
@@ -273,8 +274,10 @@ class Fleet:
         before = record.services.get(state.name)
         record.services[state.name] = state
         if before is None or (before.state, before.health) != (state.state, state.health):
-            fine = state.state.value == "open" and state.health.value != "failing"
-            if before is not None or not fine:
+            fine = state.state is PortState.NOT_PROBED or (state.state is PortState.OPEN and state.health != "failing")
+            # not probed is no fact about the service: neither that nor good news after it is worth a line
+            known = before is not None and PortState.NOT_PROBED not in (before.state, state.state)
+            if known or not fine:
                 words = state.state.value.replace("_", " ")
                 text = f"{state.name} :{state.port} {words}" + (f" ({state.detail})" if state.detail else "")
                 self.event(host_id, Severity.INFO if fine else Severity.WARNING, "service", text)

@@ -39,9 +39,10 @@ class DialResult(Struct, frozen=True):
     @property
     def detail(self) -> str:
         """Why, with the address named when there are several and they differ."""
-        if len(self.each) < 2 or len({(result.state, result.detail) for result in self.each}) < 2:
+        tried = [result for result in self.each if result is self.best or result.state is not PortState.NOT_PROBED]
+        if len({(result.state, result.detail) for result in tried}) < 2:
             return self.best.detail
-        return "; ".join(f"{r.address} {_words(r)}" for r in self.each if r.state is not PortState.NOT_PROBED)
+        return "; ".join(f"{result.address} {_words(result)}" for result in tried)
 
 
 async def dial(addresses: Sequence[str], port: int, timeout_s: float, stagger_s: float = STAGGER_S) -> DialResult:

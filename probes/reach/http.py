@@ -89,6 +89,9 @@ async def http_check(stream: Stream, ask: Ask, limits: Limits) -> HttpResult:
         judgement = Judgement(Health.FAILING, _timeout_words(ask, phases, limits, total=total.expired()))
     except _Failure as failure:
         judgement = Judgement(Health.FAILING, str(failure))
+    except ssl.SSLError as error:
+        # after the handshake: TLS 1.3 servers refuse a client without a certificate only now
+        judgement = Judgement(Health.FAILING, explain(error, b"\x16\x03", ask.name))
     except OSError as error:
         judgement = Judgement(Health.FAILING, f"the connection broke: {clean(error.strerror or str(error), 80)}")
     finally:
@@ -189,7 +192,7 @@ class _Exchange:
                     raise _Failure(f"headers longer than {MAX_HEADER_BYTES // 1024} KB")
 
     async def _some_body(self, status: int) -> tuple[bytes, bool]:
-        """The body up to the bound, and whether there was more. Where the status decides, it is waited for only a moment."""
+        """The body up to the bound, and whether there was more; where it decides nothing, waited for only briefly."""
         parts: list[bytes] = []
         if self._ask.wanted.wants_json and status in self._ask.wanted.statuses:
             return await self._body(status, parts)

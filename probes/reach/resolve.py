@@ -52,13 +52,10 @@ class Resolver:
         Raises:
             ResolveError: there is no such name, the name server does not answer, or not in time; it says which.
         """
-        literal = literal_address(name)
-        if literal is not None:
-            return (literal,)
-        key = name.rstrip(".").lower()
-        if key == "localhost":
-            # never asked of a server: RFC 6761
-            return _LOOPBACK
+        known = self.known(name)
+        if known is not None:
+            return known
+        key = _key(name)
         answer = self._cache.get(key)
         if answer is None or answer.until_boot_s <= clock.boot_s():
             answer = await self._ask_once(name, key, timeout_s)
@@ -66,9 +63,26 @@ class Resolver:
             raise ResolveError(answer.cause, layer="resolve", next_step=answer.next_step)
         return answer.addresses
 
-    def forget(self) -> None:
-        """Empty the cache: the network changed, or somebody asked for a fresh look."""
-        self._cache.clear()
+    def known(self, name: str) -> tuple[str, ...] | None:
+        """The addresses that need no look-up: of a literal, of localhost, of a name asked for a moment ago."""
+        literal = literal_address(name)
+        if literal is not None:
+            return (literal,)
+        key = _key(name)
+        if key == "localhost":
+            # never asked of a server: RFC 6761
+            return _LOOPBACK
+        answer = self._cache.get(key)
+        if answer is None or not answer.addresses or answer.until_boot_s <= clock.boot_s():
+            return None
+        return answer.addresses
+
+    def forget(self, name: str | None = None) -> None:
+        """Look this name up anew next time; without a name: every name, since the network changed."""
+        if name is None:
+            self._cache.clear()
+        else:
+            self._cache.pop(_key(name), None)
 
     async def close(self) -> None:
         """Cancel look-ups that are waited for and let the threads go."""
@@ -110,6 +124,10 @@ class Resolver:
             self._cache.clear()
         self._cache[key] = answer
         return answer
+
+
+def _key(name: str) -> str:
+    return name.rstrip(".").lower()
 
 
 def literal_address(name: str) -> str | None:
