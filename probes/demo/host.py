@@ -67,7 +67,7 @@ class HostServer:
 
     async def open(self) -> None:
         """Listen on every port. Raises OSError when one is taken."""
-        if self.spec.fault is not Fault.SSH_SILENT:
+        if self.spec.fault is not Fault.SSH_SILENT and not active(self.spec, Fault.REBOOT, self._now_s()):
             self._listen()
         await asyncio.gather(*(service.open() for service in self._services))
 
@@ -85,6 +85,7 @@ class HostServer:
                     group.create_task(service.run())
                 if self.spec.fault is not Fault.SSH_SILENT:
                     group.create_task(self._accept_forever())
+                await asyncio.Event().wait()
         finally:
             self.close()
 

@@ -55,7 +55,7 @@ class Demo:
         await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
 
 
-async def start_demo(hosts: int = 24, seed: int = 7) -> Demo:
+async def start_demo(hosts: int = 24, seed: int = 7, *, at_s: float = 0.0) -> Demo:
     """Start a simulated fleet of real SSH servers on loopback, in a process of its own.
 
     It ends when ``close`` is called, and by itself when this process ends in whatever way.
@@ -63,13 +63,15 @@ async def start_demo(hosts: int = 24, seed: int = 7) -> Demo:
     Args:
         hosts: how many, 1 to 2000.
         seed: what the simulated machines are doing.
+        at_s: where in the script of faults to start, in seconds (``faults.py`` has the times).
 
     Raises:
         DemoError: it could not be started; says why.
     """
+    options = ("--hosts", str(hosts), "--seed", str(seed), "--at", f"{at_s:g}")
     try:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "probes.demo.server", "--hosts", str(hosts), "--seed", str(seed)),
+            *(sys.executable, "-P", "-m", "probes.demo.server", *options),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -39,8 +39,13 @@ def addresses(block: int, hosts: int) -> list[str]:
     return [f"127.{block}.{index // _HOSTS_PER_NET}.{index % _HOSTS_PER_NET + 1}" for index in range(hosts)]
 
 
-async def open_fleet(specs: Sequence[HostSpec], folder: Path) -> tuple[list[HostServer], dict[str, Any]]:
+async def open_fleet(specs: Sequence[HostSpec], folder: Path, at_s: float) -> tuple[list[HostServer], dict[str, Any]]:
     """Listen on the first block of addresses where every port is free.
+
+    Args:
+        specs: the hosts.
+        folder: where their keys go.
+        at_s: where in the script of faults to start.
 
     Returns:
         The servers, and what the launcher must know.
@@ -49,7 +54,7 @@ async def open_fleet(specs: Sequence[HostSpec], folder: Path) -> tuple[list[Host
         OSError: no block has all the ports free, or this system has no loopback addresses beyond 127.0.0.1.
     """
     loop = asyncio.get_running_loop()
-    start_s = loop.time()
+    start_s = loop.time() - at_s
     keys = write_keys(folder, specs)
     failure: OSError | None = None
     for block in _BLOCKS:
@@ -113,9 +118,9 @@ async def _drain(reader: asyncio.StreamReader) -> None:
         pass
 
 
-async def serve(hosts: int, seed: int, folder: Path) -> None:
+async def serve(hosts: int, seed: int, folder: Path, at_s: float) -> None:
     """Open the fleet, say so on stdout, and serve until told to end."""
-    fleet, ready = await open_fleet(plan(hosts, seed), folder)
+    fleet, ready = await open_fleet(plan(hosts, seed), folder, at_s)
     _say(ready)
     tasks = [asyncio.create_task(host.run()) for host in fleet]
     told = asyncio.create_task(_until_told())
@@ -139,13 +144,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m probes.demo.server", description=__doc__)
     parser.add_argument("--hosts", type=int, default=24, help=f"1 to {MAX_HOSTS}")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--at", type=float, default=0.0, help="seconds into the script of faults to start at")
     options = parser.parse_args(argv)
     if not 1 <= options.hosts <= MAX_HOSTS:
         parser.error(f"--hosts must be 1 to {MAX_HOSTS}")
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="quarterdeck-demo-"))  # 0700
     try:
-        asyncio.run(serve(options.hosts, options.seed, folder))
+        asyncio.run(serve(options.hosts, options.seed, folder, options.at))
     except OSError as error:
         _say({"error": str(error)})
         return 1

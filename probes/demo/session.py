@@ -156,10 +156,10 @@ class AgentStandIn(asyncssh.SSHServerSession[bytes]):
         seq, before_s, listed_s = 0, None, None
         while True:
             now = self._now_s()
-            if now - self._heard_s > HEARTBEAT_LIMIT_S:
-                self._channel.exit(0)
-                return
-            if not self._hung():
+            if not self._hung():  # a hung machine does not even notice that nobody is there
+                if now - self._heard_s > HEARTBEAT_LIMIT_S:
+                    self._channel.exit(0)
+                    return
                 await self._misbehave(now)
                 interval_s = None if before_s is None else round(now - before_s, 3)
                 self._write(encode_line(sample(self._host, now, seq, interval_s, self._echo(now))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -14,12 +15,14 @@ if TYPE_CHECKING:
     from probes.model import Line
 
 _NONCE: Final = re.compile(r"QDK1 ([0-9A-Za-z]+)")
+_INTERVAL: Final = re.compile(rb"'interval_s': ([0-9.e+-]+)")
 _MAX_PENDING_BYTES: Final = 4 << 20
+_MAX_COUNT_DIGITS: Final = 12
 
 
 def encode_line(line: Line) -> bytes:
     """One line as the shipped agent writes it, by the shipped agent's own encoder; with its newline."""
-    return agent.encode(msgspec.to_builtins(line))
+    return agent.encode(msgspec.to_builtins(line))  # pyright: ignore[reportUnknownMemberType] - untyped, it is Python 3.6
 
 
 def nonce_of(command: str) -> str | None:
@@ -48,8 +51,23 @@ class Inbox:
         self._pending = b""
 
     def take_payload(self, data: bytes) -> bool:
-        """Collect the payload; True once it is complete (what follows it is left for ``requests``)."""
-        raise NotImplementedError
+        """Collect the payload; True once it is complete (what follows it is left for ``requests``).
+
+        Raises:
+            ValueError: it is not a payload of ``probes.hosts.bootstrap.payload``.
+        """
+        self._pending += data
+        head, newline, rest = self._pending.partition(b"\n")
+        if not newline and len(head) < _MAX_COUNT_DIGITS:
+            return False
+        size = int(head)
+        if size > _MAX_PENDING_BYTES:
+            raise ValueError(f"a payload of {size} bytes")
+        if len(rest) < size:
+            return False
+        self.interval_s = self.interval(_interval_text(rest[:size]), self.interval_s)
+        self._pending = rest[size:]
+        return True
 
     def requests(self, data: bytes) -> list[Request]:
         """The complete request lines so far; unknown ones are passed on, and ignored by who reads them."""
@@ -68,3 +86,10 @@ class Inbox:
         except ValueError:
             return fallback_s
         return value if 0.05 <= value <= 3600.0 else fallback_s
+
+
+def _interval_text(body: bytes) -> str:
+    """The sampling interval in the call that ends the Python agent's source."""
+    source = zlib.decompress(body)
+    found = _INTERVAL.search(source, source.rfind(b"\nmain("))
+    return "" if found is None else found.group(1).decode()
