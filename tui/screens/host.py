@@ -7,28 +7,31 @@ calls ``hosts_changed`` while the screen is on top, and a suspended screen costs
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from textual.app import ComposeResult  # noqa: TC002 - Textual reads the annotation
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer
 
 from probes.judge.drift import majorities
 from probes.model import LinkState
 from tui import keys
 from tui.glyphs import WORDS
 from tui.guard import guarded
+from tui.rows import Row as BoardRow
 from tui.widgets.core_bars import CpuPanel
 from tui.widgets.facts import SystemPanel
 from tui.widgets.gpu_cards import GpuCards
+from tui.widgets.header import Banner
 from tui.widgets.host_chart import chart_of, kinds_of
+from tui.widgets.key_bar import KeyBar
 from tui.widgets.lines import LinesPanel, View, clip, wrap
 from tui.widgets.link_header import LinkHeader, link_style
 from tui.widgets.process_table import ORDERS, ProcessTable
 from tui.widgets.result_chart import ResultChart
 from tui.widgets.section_tabs import SectionTabs
 from tui.widgets.service_list import ServiceList
+from tui.widgets.vitals import Vitals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,7 +79,7 @@ class HostScreen(Screen[None]):
 
     Args:
         host_id: the host.
-        order: ids that next and previous step through; empty: all hosts as configured.
+        order: ids that next and previous step through; empty: as the fleet screen shows them now.
     """
 
     BINDINGS = keys.bindings("host")
@@ -117,9 +120,11 @@ class HostScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Header, sections, body, keys."""
         yield LinkHeader(id="link")
+        yield Banner(id="banner")
         yield SectionTabs(SECTIONS, id="tabs")
         with VerticalScroll(id="body", can_focus=False):
             yield EmptyState(id="empty")
+            yield Vitals(id="vitals")
             yield GpuCards(id="gpus")
             with Vertical(id="columns"):
                 with Vertical(id="left"):
@@ -129,13 +134,15 @@ class HostScreen(Screen[None]):
                     yield CpuPanel(id="cpu")
                     yield ServiceList(id="services")
                     yield SystemPanel(id="system")
-        yield Footer(compact=True)
+        yield KeyBar("host", "app")
 
     # --- life ---
 
     @guarded
     def on_mount(self) -> None:
-        """First drawing."""
+        """Keep the order in which the fleet screen shows the hosts: stepping must not be a game of chance."""
+        if not self._order:
+            self._order = tuple(line.record.host.id for line in self.deck.board.lines if isinstance(line, BoardRow))
         self._arrange()
 
     @guarded
@@ -192,7 +199,10 @@ class HostScreen(Screen[None]):
         self.query_one("#right").display = self.section in (0, 2, 4, 5)
         self.query_one("#columns").display = self.section != 1
         zoomed = self.section != 0
+        wide = width >= _WIDE
         self.query_one(GpuCards).zoomed = zoomed
+        self.query_one(GpuCards).small = not wide and not zoomed
+        self.query_one(Vitals).display = not wide and not zoomed
         self.query_one(SystemPanel).limit = None if zoomed else 6
         self.query_one(ProcessTable).limit = None if zoomed else max(8, min(24, height - 37))
         self.query_one(ResultChart).styles.height = max(height - 6, 6) if zoomed else 13
@@ -218,6 +228,9 @@ class HostScreen(Screen[None]):
         self._drawn_at_s = time.monotonic()
         view = self.view(record)
         self._prepare(view)
+        banner = self.query_one(Banner)
+        banner.display = bool(self.deck.banner)
+        banner.refresh_changed()
         for panel in self.query(LinesPanel):
             panel.view = view
             panel.redraw()
@@ -339,16 +352,12 @@ class HostScreen(Screen[None]):
     @guarded
     def action_pause(self) -> None:
         """Pause or resume this host."""
-        backend, record = self.deck.backend, self.record
-        if backend is not None and record is not None:
-            paused = record.link.state is LinkState.PAUSED
-            (backend.resume if paused else backend.pause)(self.host_id)
+        self.deck.pause_hosts([self.host_id])
 
     @guarded
     def action_reconnect(self) -> None:
         """Drop the connection and connect now."""
-        if self.deck.backend is not None:
-            self.deck.backend.reconnect(self.host_id)
+        self.deck.reconnect_hosts([self.host_id])
 
     @guarded
     def action_probe(self) -> None:
@@ -359,9 +368,9 @@ class HostScreen(Screen[None]):
     @guarded
     async def action_shell(self) -> None:
         """Run ssh to this host."""
-        cast("Any", self.app).shell(self.host_id)
+        await self.deck.shell(self.host_id)
 
     @guarded
     def action_yank(self, what: str) -> None:
         """Copy the address, the error or the ssh command."""
-        cast("Any", self.app).yank(self.host_id, what)
+        self.deck.yank(self.host_id, what)

@@ -118,9 +118,9 @@ class _Metric:
         label: Span = (fit(self.label, _LABEL), "muted")
         if getattr(gpu, self.field) is None:
             words = f"{UNKNOWN} {reason_words(gpu.missing, self.field)}"
-            value: Span = (fit(words, _VALUE, right=True), "unknown")
+            value: Span = (fit(words, min(_VALUE, width - _LABEL), right=True), "unknown")
         else:
-            value = (fit(self.text, _VALUE, right=True), self._style())
+            value = (fit(self.text, min(_VALUE, width - _LABEL), right=True), self._style())
         history = view.record.history
         points = [] if history is None else history.series(self.series, position)
         end_s, window_s, interval_s = window_of(view)
@@ -145,14 +145,24 @@ def card_facts(gpu: Gpu) -> list[list[Span]]:
         None if gpu.fan_pct is None else f"fan {gpu.fan_pct:.0f}%",
         None if gpu.memory_free_bytes is None else f"free {bytes_text(gpu.memory_free_bytes)}",
         None if gpu.memory_reserved_bytes is None else f"reserved {bytes_text(gpu.memory_reserved_bytes)}",
-        None if gpu.ecc_corrected is None else f"ECC {gpu.ecc_corrected} corr",
         None if gpu.mig or "mig" in gpu.missing else "MIG none",
     ]
     facts: list[list[Span]] = [[(text, "text")] for text in texts if text is not None]
-    if gpu.ecc_uncorrected is not None:
-        facts.append([(f"{gpu.ecc_uncorrected} uncorr", "bad" if gpu.ecc_uncorrected else "text")])
+    return facts + alarm_facts(gpu)
+
+
+def alarm_facts(gpu: Gpu, *, only_bad: bool = False) -> list[list[Span]]:
+    """ECC errors and throttling; ``only_bad`` leaves out what is as it should be."""
+    facts: list[list[Span]] = []
+    bad = bool(gpu.ecc_uncorrected)
+    if (bad or not only_bad) and (gpu.ecc_uncorrected is not None or gpu.ecc_corrected is not None):
+        counts = [(gpu.ecc_corrected, "corr"), (gpu.ecc_uncorrected, "uncorr")]
+        shown = " ".join(f"{count} {word}" for count, word in counts if count is not None)
+        facts.append([(f"ECC {shown}", "bad" if bad else "text")])
     if gpu.throttle_reasons is not None:
-        facts.append(_throttle(gpu.throttle_reasons))
+        slowed = not SLOWED.isdisjoint(gpu.throttle_reasons)
+        if slowed or not only_bad:
+            facts.append(_throttle(gpu.throttle_reasons))
     return facts
 
 
@@ -186,10 +196,9 @@ def missing_rows(gpu: Gpu, width: int, view: View) -> list[Row]:
     return flow(facts, width, view.glyphs)
 
 
-def process_row(position: int, gpu: Gpu, view: View, width: int) -> Row | None:
+def process_row(gpu: Gpu, view: View, width: int) -> Row | None:
     """The process that holds most of this GPU's memory, and how many more there are."""
     processes = view.record.processes
-    del position
     if processes is None or processes.gpu is None:
         return None
     mine = sorted((p for p in processes.gpu if p.gpu == gpu.index), key=lambda p: -(p.memory_bytes or 0))
@@ -206,15 +215,20 @@ def _process_text(process: GpuProcess, width: int) -> str:
     return f"{head}{fit(process.name or UNKNOWN, room).rstrip()}{memory}"
 
 
-def card(gpu: Gpu, position: int, view: View, width: int, *, height: int = 1, selected: bool = False) -> list[Row]:
-    """The whole card, ``width`` cells wide; ``height`` is the lines of each strip."""
+def card(
+    gpu: Gpu, position: int, view: View, width: int, *, height: int = 1, selected: bool = False, brief: bool = False
+) -> list[Row]:
+    """The whole card, ``width`` cells wide; ``height`` is the lines of each strip, ``brief`` leaves out calm facts."""
     title = card_title(gpu, width, view, selected=selected)
     body = metric_rows(gpu, position, view, width, height)
+    if brief:
+        body += flow(alarm_facts(gpu, only_bad=True), width, view.glyphs)
+        return [title, *(body if view.current else dimmed(body))]
     body += flow(card_facts(gpu), width, view.glyphs)
     if gpu.mig:
         body += flow(mig_facts(gpu.mig), width, view.glyphs)
     body += missing_rows(gpu, width, view)
-    process = process_row(position, gpu, view, width)
+    process = process_row(gpu, view, width)
     if process is not None:
         body.append(process)
     return [title, *(body if view.current else dimmed(body))]
@@ -248,6 +262,8 @@ class GpuCards(LinesPanel):
         super().__init__(id=id)
         self.selected = 0
         self.zoomed = False
+        #: many cards on a small screen show their figures and what is wrong
+        self.small = False
         self._places: list[tuple[int, int, int, int]] = []
 
     def build(self, width: int) -> list[Row]:
@@ -263,6 +279,7 @@ class GpuCards(LinesPanel):
         columns = columns_for(len(gpus), width)
         card_width = (width - _GAP * (columns - 1)) // columns
         height = strip_height(len(gpus), zoomed=self.zoomed)
+        brief = self.small and len(gpus) > 2
         rows: list[Row] = []
         numbered = list(enumerate(gpus))
         for line in zip_longest(*[iter(numbered)] * columns):
@@ -272,7 +289,7 @@ class GpuCards(LinesPanel):
                     continue
                 position, gpu = place
                 selected = position == self.selected and len(gpus) > 1
-                cards.append(card(gpu, position, view, card_width, height=height, selected=selected))
+                cards.append(card(gpu, position, view, card_width, height=height, selected=selected, brief=brief))
                 self._places.append((position, column * (card_width + _GAP), len(rows), card_width))
             rows += [pad(row, width) for row in beside(cards, [card_width] * len(cards), _GAP)]
         return rows

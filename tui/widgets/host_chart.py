@@ -9,6 +9,7 @@ from tui.format import UNKNOWN, bytes_text, duration_text, pct_text, rate_text, 
 from tui.widgets.gpu_cards import FALLBACK_POWER_W, TEMPERATURE_BOUNDS
 from tui.widgets.result_chart import Axis, Chart, Series, percent_axis
 from tui.widgets.strip_chart import window_of
+from tui.widgets.vitals import rates_of
 
 if TYPE_CHECKING:
     from probes.fleet import History
@@ -124,17 +125,9 @@ def _network(view: View, history: History, x: Axis) -> Chart:
     top = rate_bound(most)
     ticks = tuple((top * step / 4, f"{bytes_text(top * step / 4)}/s") for step in range(5))
     sample = view.record.sample
-    nets = [] if sample is None else [net for net in sample.net if net.name != "lo"]
-    series = (
-        Series(f"rx {rate_text(_sum([net.rx_bytes_per_s for net in nets]))}", rx),
-        Series(f"tx {rate_text(_sum([net.tx_bytes_per_s for net in nets]))}", tx, "good"),
-    )
+    now_rx, now_tx = rates_of(() if sample is None else sample.net)
+    series = (Series(f"rx {rate_text(now_rx)}", rx), Series(f"tx {rate_text(now_tx)}", tx, "good"))
     return Chart("network", series, x, Axis(0.0, top, ticks), not view.current)
-
-
-def _sum(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
 
 
 def rate_bound(most: float) -> float:

@@ -6,10 +6,11 @@ goes through ``fit`` and is never markup. A row that did not change is not drawn
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
@@ -17,24 +18,22 @@ from textual.widget import Widget
 from probes.model import LinkState
 from tui.format import cells, fit
 from tui.guard import guarding
-from tui.themes import Palette
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from rich.style import Style
     from textual.geometry import Size
 
     from probes.config import Intervals, Thresholds
     from probes.fleet import HostRecord
     from probes.model import Missing
     from tui.glyphs import Glyphs
+    from tui.themes import Palette
 
 #: text and the name of a style of ``tui.themes.Palette``
 Span = tuple[str, str]
 Row = tuple[Span, ...]
 
-STYLES: Final = frozenset(field.name for field in fields(Palette))
 #: what values become when they are not from now; titles, labels and what we say about the age stay as they are
 _KEPT: Final = frozenset({"muted", "header", "sorted", "unknown", "group", "alert", "simulated", "mark"})
 _REASONS: Final = {
@@ -112,16 +111,20 @@ def rule(left: Iterable[Span], width: int, glyphs: Glyphs, right: Iterable[Span]
     return (*head, line, *tail, (glyphs.line, "muted")) if tail else (*head, (line[0].rstrip() + glyphs.line, "muted"))
 
 
-def flow(facts: Iterable[Sequence[Span]], width: int, glyphs: Glyphs) -> list[Row]:
-    """Short facts one after the other, separated, wrapped between facts."""
-    separator = (f" {glyphs.separator} ", "muted")
+def flow(
+    facts: Iterable[Sequence[Span]], width: int, glyphs: Glyphs, *, first: Iterable[Span] = (), dots: bool = True
+) -> list[Row]:
+    """Short facts one after the other, separated, wrapped between facts; ``first`` starts every line."""
+    separator = (f" {glyphs.separator} " if dots else "   ", "muted")
+    first = tuple(first)
+    width -= row_width(first)
     rows: list[Row] = []
     now: list[Span] = []
     used = 0
     for fact in facts:
         size = row_width(fact)
         if now and used + 3 + size > width:
-            rows.append(clip(now, width))
+            rows.append((*first, *clip(now, width)))
             now, used = [], 0
         if now:
             now.append(separator)
@@ -129,7 +132,7 @@ def flow(facts: Iterable[Sequence[Span]], width: int, glyphs: Glyphs) -> list[Ro
         now.extend(fact)
         used += size
     if now:
-        rows.append(clip(now, width))
+        rows.append((*first, *clip(now, width)))
     return rows
 
 
@@ -244,5 +247,16 @@ def strip_of(row: Row, width: int, palette: Palette, base: Style, glyphs: Glyphs
         shown = text
         if only_ascii and not text.isascii():
             shown = fit(glyphs.text(text), cells(text), ellipsis="~")
-        segments.append(Segment(shown, base + getattr(palette, name)))
+        segments.append(Segment(shown, base + _style(palette, name)))
     return Strip(segments).adjust_cell_length(width, base)
+
+
+def _style(palette: Palette, name: str) -> Style:
+    """The style of a name; ``bad@cursor`` is ``bad`` under the cursor, told apart without colour too."""
+    bare, under, _ = name.partition("@")
+    style: Style = getattr(palette, bare)
+    if not under:
+        return style
+    if style.reverse and palette.cursor.reverse:
+        style += Style(underline=True)
+    return palette.cursor + style

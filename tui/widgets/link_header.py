@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from probes.judge.condition import Level, condition
 from probes.model import LinkState
-from tui.format import UNKNOWN, duration_text
+from tui.format import UNKNOWN, clock_text, duration_text
 from tui.glyphs import WORDS
-from tui.widgets.lines import LinesPanel, clip, flow, wrap
+from tui.widgets.lines import LinesPanel, clip, flow, row_width, wrap
 
 if TYPE_CHECKING:
     from probes.judge.condition import Condition
+    from tui.app import QuarterdeckApp
     from tui.widgets.lines import Row, Span, View
 
 LEVEL_WORDS: Final = {Level.FINE: "fine", Level.DEGRADED: "degraded", Level.UNKNOWN: "unknown", Level.DOWN: "down"}
@@ -34,8 +35,8 @@ def judged(view: View) -> Condition:
     return condition(view.record, view.thresholds, view.intervals, view.now_s)
 
 
-def identity_row(view: View, width: int, *, simulated: bool) -> Row:
-    """Id, address, state and its age."""
+def identity_row(view: View, width: int, time: str, *, simulated: bool) -> Row:
+    """Id, address, state and its age; the time at the right end where there is room."""
     record, link = view.record, view.record.link
     host = record.host
     port = f":{host.port}" if host.port else ""
@@ -54,7 +55,10 @@ def identity_row(view: View, width: int, *, simulated: bool) -> Row:
         spans.append((f" via {host.proxy_jump}", "muted"))
     if simulated or host.simulated:
         spans[0:0] = [(" SIMULATED ", "simulated")]
-    return clip(spans, width)
+    room = width - row_width(spans) - len(time) - 1
+    if room < 1:
+        return clip(spans, width)
+    return (*spans, (" " * room, "text"), (time, "muted"), (" ", "text"))
 
 
 def sample_row(view: View, width: int) -> Row:
@@ -117,8 +121,9 @@ class LinkHeader(LinesPanel):
         if view is None:
             return []
         height = self.app.size.height
-        simulated = bool(getattr(self.app, "simulated", False))
-        rows = [identity_row(view, width, simulated=simulated)]
+        app = cast("QuarterdeckApp", self.app)
+        time = clock_text(app.wall_s(), utc=app.utc)
+        rows = [identity_row(view, width, time, simulated=app.simulated)]
         if height >= 8:
             rows.append(sample_row(view, width))
         room = 6 if height >= 20 else max(height // 3 - 2, 0)

@@ -24,7 +24,7 @@ STATE_WORDS: Final = {
     PortState.NOT_PROBED: "not probed",
 }
 SHORT_WORDS: Final = {**STATE_WORDS, PortState.REJECTED: "rejected", PortState.UNREACHABLE: "unreach",
-                      PortState.UNRESOLVED: "no name", PortState.NOT_PROBED: "not probed"}  # fmt: skip
+                      PortState.UNRESOLVED: "no name", PortState.NOT_PROBED: "no probe"}  # fmt: skip
 
 
 def sign(state: ServiceState | None, glyphs: Glyphs) -> str:
