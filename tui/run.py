@@ -10,6 +10,7 @@ from probes.fleet import Fleet
 from probes.limits import raise_fd_limit
 from probes.model import Severity
 from tui.app import QuarterdeckApp
+from tui.perf import measured
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ def _app(
     async def backend() -> Backend:
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
-        return module.Supervisor(app.settings, fleet, app.asker)
+        return measured(module.Supervisor(app.settings, fleet, app.asker), fleet)
 
     app = QuarterdeckApp(settings, fleet, backend, simulated=simulated, reload_settings=reload_settings)
     return app
