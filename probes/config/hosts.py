@@ -90,6 +90,8 @@ def _service(kept: dict[str, Any], wrong: set[str], key: str, report: Report) ->
     if wrong or len(report.lines) > before:
         return ServiceEntry(key, kept.get("name"), None)
     given = kept.get("expect", Expect())
+    # another path than the kind's own (behind any prefix) answers with other fields
+    own_path = path is not None and kept.get("path", path).partition("?")[0].endswith(path)
     service = Service(
         name=kept["name"],
         port=kept.get("port", port),
@@ -98,7 +100,7 @@ def _service(kept: dict[str, Any], wrong: set[str], key: str, report: Report) ->
         tls=kept.get("tls", False),
         tls_verify=kept.get("tls_verify", True),
         expect_status=given.status or expect.status,
-        expect_json=given.json or expect.json,
+        expect_json=given.json or (expect.json if own_path else {}),
     )
     return ServiceEntry(key, service.name, service)
 

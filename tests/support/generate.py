@@ -138,7 +138,8 @@ Ports that are probed on the hosts whose `services` name them; a host's `service
 
 `expect = {{ status = 200, json = {{ status = "healthy" }} }}` says what healthy is. `status` is a number, a range such as
 `"200-299"`, or a list of these. `json` maps fields of the answer (`"a.b"` or nested tables for fields inside fields) to
-the value, or the list of values, they may have. Redirects are not followed. What is not given keeps the kind's meaning.
+the value, or the list of values, they may have. Redirects are not followed. What is not given keeps the kind's meaning;
+its JSON field, however, is expected at the kind's own path only (behind any prefix).
 
 ## `[thresholds]`
 

@@ -10,8 +10,10 @@ import pytest
 
 from probes.config import Intervals, Settings, Ssh, Thresholds, default_settings, find, load, user_path
 from probes.config.commands import check, init, reference_text, show
+from probes.config.hosts import HTTP_KINDS
 from probes.errors import ConfigError
 from probes.model import Host, Service, ServiceKind
+from probes.reach.kinds import expectation
 
 ROOT = Path(__file__).parents[2]
 HOST = '[[hosts]]\nid = "a"\n'
@@ -299,6 +301,21 @@ def test_kinds_bring_what_healthy_means(written, kind, port, path, status, field
     assert settings.hosts[0].services == (
         Service("x", port, ServiceKind(kind), path, expect_status=status, expect_json=fields),
     )
+
+
+PATHS = [
+    *((kind.value, None) for kind in ServiceKind),
+    *((kind.value, path) for kind in HTTP_KINDS for path in ("/api/version?x", "/voice/health", "/other")),
+]
+
+
+@pytest.mark.parametrize(("kind", "path"), sorted(PATHS, key=str))
+def test_health_is_what_the_prober_makes_of_the_kind_alone(written, kind, path):
+    """The defaults stand in the configuration (to be shown) and in the prober (to be used): they must not differ."""
+    more = f'path = "{path}"\n' if path else ""
+    service = f'[[services]]\nname = "x"\nport = 1\nkind = "{kind}"\n{more}'
+    (loaded,) = load(written(HOST + f'services = ["x"]\n{service}')).hosts[0].services
+    assert expectation(loaded) == expectation(Service("x", 1, ServiceKind(kind), path))
 
 
 def test_byte_order_mark_is_no_mistake(written):
