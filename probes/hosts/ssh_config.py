@@ -51,7 +51,7 @@ class _Config(SSHClientConfig):
     """asyncssh's parser plus the one keyword it does not know."""
 
     _handlers: ClassVar[dict[str, tuple[str, Callable[..., None]]]] = {
-        **cast("dict[str, Any]", SSHClientConfig._handlers),  # noqa: SLF001 # pyright: ignore
+        **cast("dict[str, Any]", SSHClientConfig._handlers),  # noqa: SLF001 # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]
         "stricthostkeychecking": (
             "StrictHostKeyChecking",
             SSHClientConfig._set_string,  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

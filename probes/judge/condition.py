@@ -77,7 +77,8 @@ def _judge_link(record: HostRecord, intervals: Intervals, now_boot_s: float, fou
     link = record.link
     words = link.state.value.replace("_", " ")
     if link.state in _DOWN:
-        layer = f" at {link.layer}" if link.layer else ""
+        # "auth failed at auth" says nothing twice
+        layer = f" at {link.layer}" if link.layer and link.layer not in link.state.value else ""
         found.append((Level.DOWN, f"{words}{layer}: {link.cause}" if link.cause else words))
     elif link.state in (LinkState.CONNECTING, LinkState.PAUSED):
         found.append((Level.UNKNOWN, words))
