@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from textual.binding import Binding, BindingType
 
-Section = Literal["app", "fleet", "grid", "log", "host", "matrix"]
+Section = Literal["app", "fleet", "grid", "log", "host", "matrix", "help"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,13 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("probe", "r", "probe", "probe the services of this host now", "matrix", "probe"),
     Key("yank", "y", "yank('address')", "copy the address", "matrix"),
     Key("yank_error", "Y", "yank('error')", "copy the cell in words", "matrix"),
+    Key("back", "escape", "back", "back", "help", "back"),
+    Key("scroll_up", "up,k", "scroll_body(-1)", "scroll up", "help"),
+    Key("scroll_down", "down,j", "scroll_body(1)", "scroll down", "help"),
+    Key("scroll_page_up", "pageup,ctrl+b", "scroll_page(-1)", "scroll a page up", "help"),
+    Key("scroll_page_down", "pagedown,ctrl+f,space", "scroll_page(1)", "scroll a page down", "help"),
+    Key("scroll_top", "home", "scroll_edge(-1)", "scroll to the top", "help"),
+    Key("scroll_bottom", "end,G", "scroll_edge(1)", "scroll to the bottom", "help"),
 )
 
 
