@@ -122,8 +122,7 @@ class History:
 def _fix(value: float | None, scale: float) -> int:
     if value is None or not isfinite(value):
         return _GAP
-    fixed = int(value * scale)
-    return 0 if fixed < 0 else min(fixed, _GAP - 1)
+    return int(min(max(value * scale, 0.0), _GAP - 1.0))
 
 
 class HostRecord:
