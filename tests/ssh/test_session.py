@@ -13,6 +13,8 @@ import asyncssh
 import msgspec
 import pytest
 
+from probes import clock
+from probes.hosts.transport import Transport
 from probes.model import LinkState
 from tests.support.sshd import FakeHost, Keys, free_port
 from tests.support.watching import QUICK, settings_for, watching
@@ -474,3 +476,62 @@ def _backlogged() -> Any:
         finally:
             for filler in fillers:
                 filler.close()
+
+
+async def test_a_suspended_laptop_is_said_and_every_link_gets_time_to_prove_itself(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The boot clock jumps by five minutes as after a suspend: nothing is dropped for it, and no age is a lie."""
+    async with FakeHost(tmp_path, keys) as server, watching(settings_for(server.host())) as watch:
+        await watch.until(lambda r: r.samples >= 2)
+        seen = watch.record().samples
+        real = clock.boot_s
+        monkeypatch.setattr(clock, "boot_s", lambda: real() + 300.0)
+        await watch.until(lambda r: any("slept for 300 s" in event.text for event in watch.fleet.events))
+        await watch.until(lambda r: r.link.state is LIVE and r.samples > seen + 2)
+        assert server.connections == 1
+        age_s = watch.record().age_s(clock.boot_s())
+        assert age_s is not None
+        assert age_s < 60
+
+
+async def test_a_defect_of_ours_costs_no_host_its_watcher(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeHost(tmp_path, keys) as server:
+        real = Transport.connect
+        calls = 0
+
+        async def sometimes(self: Transport, *args: Any, **kwargs: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                raise TypeError("a defect")
+            return await real(self, *args, **kwargs)
+
+        monkeypatch.setattr(Transport, "connect", sometimes)
+        async with watching(settings_for(server.host())) as watch:
+            await watch.until(lambda r: r.samples >= 1)
+            assert any("TypeError: a defect" in event.text for event in watch.fleet.events)
+
+
+async def test_an_exception_while_reading_is_counted_and_the_stream_goes_on(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeHost(tmp_path, keys) as server, watching(settings_for(server.host())) as watch:
+        await watch.until(lambda r: r.samples >= 2)
+        seen = watch.record().samples
+        real = watch.fleet.ingest
+        raised = []
+
+        def once(*args: Any) -> None:
+            if not raised:
+                raised.append(True)
+                raise RuntimeError("boom")
+            real(*args)
+
+        monkeypatch.setattr(watch.fleet, "ingest", once)
+        await watch.until(lambda r: r.samples > seen + 1)
+        assert watch.record().bad_lines == 1
+        assert "RuntimeError: boom" in watch.record().bad_text
+        assert server.connections == 1
