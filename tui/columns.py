@@ -93,7 +93,7 @@ class Layout:
 def layout_for(width: int, max_gpus: int, max_services: int, max_id: int) -> Layout:
     """Choose the columns for a width.
 
-    Essential columns come first as long as the reason keeps 10 cells, the others as long as it keeps 18, then 28.
+    Essential columns come first as long as the reason keeps 10 cells, the others as long as it keeps 24, then 32.
 
     Args:
         width: cells of a line.
@@ -103,20 +103,19 @@ def layout_for(width: int, max_gpus: int, max_services: int, max_id: int) -> Lay
     """
     wide = width >= WIDE
     sizes: dict[str, int] = {}
-    room = width
+    room = width + 1  # every column brings a space before it, and the first one does not need it
     for column in sorted(COLUMNS, key=lambda column: column.rank):
+        if column.key == "reason":
+            continue  # takes what is left
         size = _size(column, wide=wide, max_gpus=max_gpus, max_services=max_services, max_id=max_id)
-        if size == 0:
-            continue
-        keep = 0 if column.rank == 0 else 10 if column.rank <= 7 else 18 if column.rank <= 12 else 28
-        if column.rank and room - size - 1 < keep:
-            continue
-        sizes[column.key] = size
-        room -= size if column.rank == 0 and column.key == "worst" else size + 1
-    room += sizes["reason"]  # it takes all that is left
-    extra = min(max(max_id - sizes["host"], 0), max((room - (40 if wide else 18)) // 2, 0))
+        keep = 0 if column.rank == 0 else 10 if column.rank <= 7 else 24 if column.rank <= 12 else 32
+        if size and (column.rank == 0 or room - size - 2 >= keep):
+            sizes[column.key] = size
+            room -= size + 1
+    reason = room - 1
+    extra = min(max(max_id - sizes["host"], 0), max((reason - (48 if wide else 18)) // 2, 0))
     sizes["host"] += extra
-    sizes["reason"] = max(room - extra, 1)
+    sizes["reason"] = max(reason - extra, 1)
     return _place(width, sizes, wide=wide)
 
 

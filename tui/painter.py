@@ -210,10 +210,10 @@ class Painter:
         return p.good if util >= 1 else p.muted
 
     def _util(self, row: Row, width: int, out: Runs) -> None:
-        self._number(row.util, width, out)
+        self._number(row.util, width, out, partial=row.util_n < (row.gpus or 0))
 
     def _gpumem(self, row: Row, width: int, out: Runs) -> None:
-        self._number(row.gpumem, width, out, self._limits.gpu_memory_warn_pct)
+        self._number(row.gpumem, width, out, self._limits.gpu_memory_warn_pct, partial=row.mem_n < (row.gpus or 0))
 
     def _vram(self, row: Row, width: int, out: Runs) -> None:
         if row.gpu_total is None:
@@ -307,15 +307,23 @@ class Painter:
     # --- values ---
 
     def _number(
-        self, value: float | None, width: int, out: Runs, warn: float | None = None, bad: float | None = None
+        self,
+        value: float | None,
+        width: int,
+        out: Runs,
+        warn: float | None = None,
+        bad: float | None = None,
+        *,
+        partial: bool = False,
     ) -> None:
+        """A number with its colour; ``partial``: it is over the known GPUs only, and says so with a ``~``."""
         if value is None:
             self._dash(width, out)
             return
         style = self._plain
         if not self._old and warn is not None and value >= warn:
             style = self._p.bad if bad is not None and value >= bad else self._p.warn
-        out.add(f"{value:{width}.0f}", style)
+        out.add(f"~{value:.0f}".rjust(width) if partial else f"{value:{width}.0f}", style)
 
     def _dash(self, width: int, out: Runs) -> None:
         out.add(self.glyphs.unknown.rjust(width), self._p.muted)

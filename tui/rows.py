@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from probes.model import Gpu, Link, Sample
 
 _DIGITS: Final = re.compile(r"(\d+)")
+_HOT: Final = re.compile(r"gpu\d+ (\d+)°C")
 #: the time in a bucket is what "for" shows; a dead host that is tried again stays in its bucket
 _BUCKET: Final = {Level.FINE: 0, Level.DEGRADED: 1, Level.UNKNOWN: 2, Level.DOWN: 2}
 #: only what slows a GPU against its will; "idle" and "application clocks" are not worth a flag
@@ -36,7 +37,7 @@ class Row:
     __slots__ = (
         "busy", "cpu", "disk", "ecc", "gpu_total", "gpu_used", "gpumem", "gpus", "id_text", "index", "level",
         "link", "live",
-        "load", "lost", "mem", "natural", "order",
+        "load", "lost", "mem", "mem_n", "natural", "order",
         "power", "power_limit", "power_n", "rank", "reason", "reasons", "record",
         "rx", "since_boot_s", "slowed", "temp", "tx", "util", "util_n", "version", "xid",
     )  # fmt: skip
@@ -80,7 +81,7 @@ class Row:
         self.disk: float | None = None
         self.rx: float | None = None
         self.tx: float | None = None
-        self.util_n = self.power_n = self.busy = self.lost = self.ecc = self.xid = 0
+        self.util_n = self.power_n = self.mem_n = self.busy = self.lost = self.ecc = self.xid = 0
         self.slowed = False
 
     def refresh(self, settings: Settings, now_boot_s: float) -> bool:
@@ -113,11 +114,14 @@ class Row:
         return first or before is not judged.level
 
     def _reason_text(self) -> str:
+        """The reasons in one line: the link's layer and cause instead of its state, which has a column of its own."""
         link = self.record.link
+        cause = f"{link.layer}: {link.cause}" if link.layer and link.cause else link.cause or ""
         if link.state is LinkState.CONNECTING and link.attempt > 1:
-            last = f": {link.layer}: {link.cause}" if link.cause else ""
-            return clean(f"attempt {link.attempt}{last}")
-        return clean(", ".join(self.reasons[:8]))
+            cause = f"attempt {link.attempt}: {cause}" if cause else f"attempt {link.attempt}"
+        words = link.state.value.replace("_", " ")
+        others = [reason for reason in self.reasons if not reason.startswith(words)]
+        return clean(", ".join(([cause] if cause and link.state is not LinkState.LIVE else []) + briefly(others)[:8]))
 
     def _condense(self, sample: Sample) -> None:
         cpu, memory = sample.cpu, sample.memory
@@ -180,7 +184,7 @@ class Row:
         self.temp = temp
         self.power, self.power_n = (power if power_n else None), power_n
         self.power_limit = limit if limit_n and limit_n == len(gpus) else None
-        self.gpu_used, self.gpu_total = (used, total) if mem_n else (None, None)
+        self.gpu_used, self.gpu_total, self.mem_n = (used, total, mem_n) if mem_n else (None, None, 0)
         self.gpumem = used / total * 100 if total else None
 
     def age_s(self, now_boot_s: float) -> float | None:
@@ -193,6 +197,17 @@ class Row:
             state.state not in (PortState.OPEN, PortState.NOT_PROBED) or state.health.value == "failing"
             for state in self.record.services.values()
         )
+
+
+def briefly(reasons: list[str]) -> list[str]:
+    """Many hot GPUs in one phrase; everything else as it is, in its order."""
+    hot = [match for reason in reasons if (match := _HOT.fullmatch(reason))]
+    if len(hot) < 2:
+        return reasons
+    phrase = f"{len(hot)} gpus hot, up to {max(int(match.group(1)) for match in hot)}°C"
+    first = next(at for at, reason in enumerate(reasons) if _HOT.fullmatch(reason))
+    rest = [reason for reason in reasons if not _HOT.fullmatch(reason)]
+    return [*rest[:first], phrase, *rest[first:]]
 
 
 def is_lost(gpu: Gpu) -> bool:

@@ -10,6 +10,8 @@ from tui import keys
 from tui.columns import BY_KEY, COLUMNS
 from tui.filter import FilterError, parse
 from tui.guard import guarded
+from tui.widgets.detail import DetailLines
+from tui.widgets.drawn import DrawnLines
 from tui.widgets.fleet_grid import FleetGrid, GridHeader
 from tui.widgets.header import Banner, HeaderBar
 from tui.widgets.key_bar import KeyBar
@@ -55,6 +57,7 @@ class FleetScreen(Screen[None]):
         yield Banner(id="banner")
         yield GridHeader(self.grid)
         yield self.grid
+        yield DetailLines(self.grid)
         yield KeyBar("fleet", "app")
 
     @guarded
@@ -91,6 +94,7 @@ class FleetScreen(Screen[None]):
         if second != self._second:
             self._second = second
             self.query_one(HeaderBar).refresh_changed()
+            self.query_one(DetailLines).refresh_changed()
         if self._log is not None:
             self._log.take_new()
 
@@ -107,8 +111,8 @@ class FleetScreen(Screen[None]):
         self.board.arrange(now)
         self.grid.lines_changed()
         self.query_one(GridHeader).refresh()
-        self.query_one(HeaderBar).refresh()
-        self.query_one(KeyBar).refresh()
+        for drawn in self.query(DrawnLines):
+            drawn.refresh()
 
     def show_banner(self) -> None:
         """Show or hide the banner, as the application says."""
@@ -123,8 +127,10 @@ class FleetScreen(Screen[None]):
         """The host under the cursor."""
         return self.grid.cursor_host
 
+    @guarded
     def on_fleet_grid_moved(self) -> None:
-        """The event log may follow the selection."""
+        """Another host is under the cursor."""
+        self.query_one(DetailLines).refresh()
 
     @guarded
     def on_fleet_grid_opened(self) -> None:
@@ -238,7 +244,7 @@ class FleetScreen(Screen[None]):
 
         self._before_filter = self.board.filter
         self._prompt = Prompt("/", self.board.filter.text if self.board.filter else "")
-        self.mount(self._prompt, before=self.query_one(KeyBar))
+        self.mount(self._prompt, before=self.query_one(DetailLines))
         self.call_after_refresh(self._focus_prompt)
 
     def _focus_prompt(self) -> None:

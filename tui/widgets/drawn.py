@@ -33,8 +33,8 @@ def joined(left: list[Piece], right: list[Piece], width: int, plain: Style, gap:
         pool = left + right
         if len(pool) == 1:
             break
-        worst = max(pool, key=lambda piece: piece.rank)
-        (left if worst in left else right).remove(worst)
+        worst = max(range(len(pool)), key=lambda at: (pool[at].rank, at))
+        del (left if worst < len(left) else right)[worst - (0 if worst < len(left) else len(left))]
     out: list[Segment] = []
     used = 0
     for pieces, start in ((left, 0), (right, width - _length(right, gap))):

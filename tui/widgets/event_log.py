@@ -29,6 +29,7 @@ class EventLog(ScrollView, can_focus=True):
         self.host: str | None = None
         self._events: list[Event] = []
         self._seen = -1
+        self._following = True
 
     @property
     def _qd(self) -> QuarterdeckApp:
@@ -45,14 +46,29 @@ class EventLog(ScrollView, can_focus=True):
         self._seen = -1
         title = "events" if host_id is None else f"events of {clean(host_id)}"
         self.border_title = title.replace("[", r"\[")
+        self._following = True
         self.take_new()
-        self.scroll_end(animate=False, immediate=True)
+        self._follow()
 
     @guarded
     def on_mount(self) -> None:
         """Show what there is."""
+        super().on_mount()
         self.take_new()
-        self.scroll_end(animate=False, immediate=True)
+
+    @guarded
+    def on_resize(self) -> None:
+        """The newest stays in sight."""
+        self._follow()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Scrolled back: stay there; scrolled to the end: follow again."""
+        super().watch_scroll_y(old_value, new_value)
+        self._following = new_value >= self.max_scroll_y
+
+    def _follow(self) -> None:
+        if self._following:
+            self.scroll_to(y=self.max_scroll_y, animate=False)
 
     def take_new(self) -> None:
         """Take new events from the store, if any; follow them unless scrolled back."""
@@ -60,12 +76,12 @@ class EventLog(ScrollView, can_focus=True):
         if fleet.event_count == self._seen:
             return
         self._seen = fleet.event_count
-        following = self.scroll_offset.y >= self.max_scroll_y
+        following = self._following
         before = self._events
         self._events = [event for event in fleet.events if self.host in (None, event.host)]
         self.virtual_size = Size(1, len(self._events))
         if following:
-            self.scroll_end(animate=False, immediate=True)
+            self._follow()
         elif before and self._events and before[0] is not self._events[0]:
             gone = next((at for at, event in enumerate(before) if event is self._events[0]), len(before))
             self.scroll_to(y=max(self.scroll_offset.y - gone, 0), animate=False)

@@ -68,6 +68,11 @@ class FleetGrid(ScrollView, can_focus=True):
     def _qd(self) -> QuarterdeckApp:
         return cast("QuarterdeckApp", self.app)
 
+    @property
+    def selected_row(self) -> Row | None:
+        """The row under the cursor."""
+        return self.board.rows.get(self.cursor_host) if self.cursor_host is not None else None
+
     # --- what is drawn ---
 
     @property
@@ -265,7 +270,7 @@ class GridHeader(Widget):
             chosen = place.column.key == board.sort
             title = g.text(place.title)
             if chosen:
-                descending = (place.column.number is not None) is not board.reverse
+                descending = (place.column.key not in ("host", "reason")) is not board.reverse
                 mark = g.down if descending else g.up
                 title = fit(title, place.width - 1).rstrip() + mark if place.width > 1 else mark
             if place.x > x:

@@ -32,14 +32,14 @@ class HeaderBar(DrawnLines):
         pieces: list[Piece] = []
         if self.qd.simulated:
             pieces.append(Piece(" SIMULATED ", p.simulated, 0))
-        pieces.append(Piece("quarterdeck", p.strong, 5))
+        pieces.append(Piece("quarterdeck", p.strong, 6))
         pieces.append(Piece(f"{t.live}/{t.hosts} hosts live", p.good if t.live == t.hosts else p.text, 1))
         wide = width >= 110
         for state, words in WORDS.items():
             count = t.states.get(state, 0)
             if count and state is not LinkState.LIVE:
                 calm = state in (LinkState.CONNECTING, LinkState.PAUSED)
-                rank = 4 if calm else 2
+                rank = 5 if calm else 4
                 pieces.append(Piece(f"{count} {words[0 if wide else 1]}", p.muted if calm else p.bad, rank))
         return pieces
 
