@@ -388,6 +388,18 @@ def parse_docker(text):
     return rows[:MAX_CONTAINERS]
 
 
+def docker_reason(said):
+    """The wire reason in what a failed docker said; a client without a daemon is no docker host."""
+    if "ermission denied" in said:
+        return "denied"
+    return "unsupported" if "Is the docker daemon running" in said or "no such file" in said else "error"
+
+
+def worst_reason(reasons):
+    """The reason that says most, of several."""
+    return [one for one in ("denied", "timeout", "error", "unsupported") if one in set(reasons)][0]
+
+
 _KNOWN_UNITS = re.compile(
     r"^(docker|containerd|crio|podman|kubelet|k3s|nvidia-.*|dcgm.*|slurm.*|munge|nginx|apache2|httpd|caddy|haproxy|"
     r"traefik|postgresql.*|mysql.*|mariadb.*|redis.*|mongod|rabbitmq.*|ollama|vllm.*|tgi.*|triton.*|voicevox.*|"
@@ -551,6 +563,8 @@ class Host(object):
     def _disks(self, raw, missing, mounts, interval, why):
         if not isinstance(mounts, list):
             missing["disks"] = mounts
+            if isinstance(raw["diskstats"], bytes):  # so that rates are there one sample after the mounts are
+                self.disk_before = parse_diskstats(raw["diskstats"])
             return []
         counters = {}
         broken = None
@@ -921,9 +935,7 @@ class Units(object):
             else:
                 missing["units." + name] = got
         if not asked:
-            reasons = set(missing.values())
-            ranked = [reason for reason in ("denied", "timeout", "error", "unsupported") if reason in reasons]
-            missing = {"units": ranked[0]}
+            missing = {"units": worst_reason(missing.values())}
         state = (rows if asked else None, missing)
         if state != (self.rows, self.missing):
             self.rows, self.missing = state
@@ -938,11 +950,7 @@ class Units(object):
         )
         if status == 0:
             return parse_docker(out)
-        if status is None:
-            return "timeout"
-        if "ermission denied" in err:
-            return "denied"
-        return "unsupported" if "Is the docker daemon running" in err or "no such file" in err else "error"
+        return "timeout" if status is None else docker_reason(err)
 
     def _systemd(self):
         program = which("systemctl")
@@ -1746,12 +1754,12 @@ class Agent(object):
         )
 
 
-_DRIVER = re.compile(rb"(?:NVRM version:[^\n]*?\s|^)(\d+\.\d+(?:\.\d+)?)\b")
+DRIVER = re.compile(rb"(?:NVRM version:[^\n]*?\s|^)(\d+\.\d+(?:\.\d+)?)\b")
 
 
 def driver_version(proc):
     """The version of the loaded NVIDIA kernel module."""
-    found = _DRIVER.search(slurp(proc + "/driver/nvidia/version", 4096))
+    found = DRIVER.search(slurp(proc + "/driver/nvidia/version", 4096))
     return found.group(1).decode("ascii") if found else None
 
 

@@ -4,8 +4,8 @@ The sequence, on one SSH channel (or one local child), for both kinds of agent:
 
 1. The watcher runs ``command(nonce)`` through the remote login shell.
 2. The host prints one marker line, ``QDK1 <nonce> <kind> <detail>``. Everything before it is noise.
-3. The watcher sends ``payload(kind, interval_s)``: a line with a number of bytes N, then N bytes. The host reads exactly
-   these; stdin stays open.
+3. The watcher sends ``payload(kind, interval_s)``: a line with a number of bytes N, then N bytes. The host reads
+   exactly these; stdin stays open.
 4. The agent runs: lines out on stdout, requests in on stdin.
 """
 
@@ -26,9 +26,9 @@ from probes.text import clean_bytes
 
 Kind = Literal["python", "sh", "none"]
 
-#: reads a count and that many bytes from stdin without reading ahead (a buffer of one byte), then runs them. It holds no
-#: quotes, so it fits in double quotes inside single quotes; the strings it needs are its arguments. The alarm ends it
-#: should the watcher freeze right here; the agent sets its own.
+#: reads a count and that many bytes from stdin without reading ahead (a buffer of one byte), then runs them. It holds
+#: no quotes, so it fits in double quotes inside single quotes; the strings it needs are its arguments. The alarm ends
+#: it should the watcher freeze right here; the agent sets its own.
 _LOADER: Final = (
     "import sys,io,zlib,signal;signal.alarm(60);print(*sys.argv[1:],sys.version.split()[0],flush=True);"
     "stdin=io.BufferedReader(io.FileIO(0,closefd=False),1);exec(zlib.decompress(stdin.read(int(stdin.readline()))))"

@@ -23,19 +23,6 @@ MAX_APPS: Final = 256
 _MAX_CELLS: Final = 512
 _MAX_LINE: Final = 65536
 
-#: what agent.sh asks for: the full list, one for drivers before 2023 and one that every driver knows
-QUERIES: Final = (
-    "index,uuid,name,driver_version,utilization.gpu,memory.total,memory.used,memory.free,memory.reserved,"
-    "temperature.gpu,power.draw,enforced.power.limit,clocks.sm,clocks.mem,fan.speed,pstate,"
-    "clocks_event_reasons.active,ecc.errors.corrected.volatile.total,ecc.errors.uncorrected.volatile.total,"
-    "pcie.link.gen.current,pcie.link.width.current,mig.mode.current",
-    "index,uuid,name,driver_version,utilization.gpu,memory.total,memory.used,memory.free,temperature.gpu,power.draw,"
-    "enforced.power.limit,clocks.sm,clocks.mem,fan.speed,pstate,clocks_throttle_reasons.active,"
-    "ecc.errors.corrected.volatile.total,ecc.errors.uncorrected.volatile.total,pcie.link.gen.current,"
-    "pcie.link.width.current",
-    "index,uuid,name,driver_version,utilization.gpu,memory.total,memory.used,memory.free,temperature.gpu,power.draw",
-)
-
 # --- cells ---
 
 _MIB: Final = 1 << 20
@@ -275,6 +262,7 @@ def build(
     name: str | None,
     values: Mapping[str, object],
     missing: Missing,
+    *,
     mig: tuple[Mig, ...] = (),
 ) -> Gpu:
     """A Gpu from the values that could be read; every field without a value must have its reason."""

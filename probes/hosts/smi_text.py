@@ -254,7 +254,7 @@ def _gpu(node: _Node, index: int) -> Gpu:
         missing["uuid"] = uuid_why
     if name_why:
         missing["name"] = name_why
-    return smi.build(index, uuid, name, values, missing, _migs(node))
+    return smi.build(index, uuid, name, values, missing, mig=_migs(node))
 
 
 def _read(node: _Node, number: Number, places: tuple[tuple[str, ...], ...]) -> tuple[float | int | None, Reason | None]:

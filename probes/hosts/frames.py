@@ -1,0 +1,502 @@
+"""From the raw frames of ``agent.sh`` to the structs the Python agent would have sent.
+
+Every number is computed by the functions of ``agent.py``; rates and ages use the host's own clock (its uptime), never
+ours. What the host says is hostile: all that is kept between lines is bounded, and a line that cannot be used raises
+``LineError``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import msgspec
+
+from probes.hosts import agent, smi
+from probes.hosts.frame_gpus import GpuFrames
+from probes.hosts.protocol import LineError
+from probes.model import GpuProcess, Hello, Line, Missing, Note, Process, Processes, Reason, Sample, Unit, Xid
+from probes.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_MAX_PART_BYTES: Final = 1 << 19
+_MAX_PROCESSES: Final = 4096
+_MAX_LINES: Final = 4096
+_DISKS_OLD_S: Final = 35.0
+_REASONS: Final = frozenset({"unsupported", "denied", "error", "timeout"})
+#: letters of the parts of a sample, and what agent.Host calls them
+_PARTS: Final = {"c": "stat", "m": "meminfo", "l": "loadavg", "n": "netdev", "d": "diskstats"}
+_FACTS: Final = frozenset({"hostname", "kernel", "boot_id", "os", "driver", "pid", "interval", "ticks", "page", "smi"})
+
+
+class FrameDecoder:
+    """Decoder for the ``sh`` agent's lines; one per host, since samples are made of several lines."""
+
+    def __init__(self) -> None:
+        self._notes: list[Note] = []
+        self._host = agent.Host(self._note)
+        self._facts: dict[str, str] = {}
+        self._hello: Hello | None = None
+        self._uptime_s: float | None = None
+        self._parts: dict[str, bytes] = {}
+        self._own: bytes = b""
+        self._own_before: dict[bytes, int] = {}
+        self._seq = 0
+        self._echo: tuple[int, float] | None = None
+        self._mounts = _Mounts()
+        self._gpus = GpuFrames(self._note)
+        self._procs = _Procs()
+        self._xids = _Xids()
+        self._units = _Units()
+        self._handlers: dict[str, Callable[[str], Sequence[Line]]] = {
+            "B": self._begin,
+            "E": self._end,
+            "H": self._fact,
+            "h": self._heartbeat,
+            "g": self._gpu_line,
+            "G": self._gpu_exit,
+            "A": lambda text: self._gpus.app_line(text) or (),
+            "L": lambda text: self._gpus.list_line(text) or (),
+            "T": self._table_line,
+            "M": lambda text: self._mounts.mount(text) or (),
+            "D": lambda text: self._mounts.df(text, self._uptime_s) or (),
+            "P": self._process_line,
+            "U": lambda text: self._procs.owners(text) or (),
+            "W": lambda text: self._procs.passwd(text) or (),
+            "K": lambda text: self._xids.line(text) or (),
+            "S": self._unit_line,
+            "C": lambda text: self._units.docker(text) or (),
+        }
+        self._known = frozenset(self._handlers) | frozenset(_PARTS) | {"a"}
+
+    def feed(self, line: bytes) -> Sequence[Line]:
+        """Take one line without its newline; the structs it completes, often none.
+
+        Raises:
+            LineError: no such frame, or its content makes no sense.
+        """
+        letter, space, rest = line[:1].decode("latin-1"), line[1:2], line[2:]
+        if letter not in self._known or (letter != "E" and space != b" "):
+            raise LineError(f"not a frame: {clean(line[:60].decode('utf-8', 'replace'), 60)!r}")
+        try:
+            if letter in _PARTS:
+                self._part(_PARTS[letter], rest)
+                return self._take_notes()
+            if letter == "a":
+                self._own = rest[:8192]
+                return ()
+            lines = self._handlers[letter](rest.decode("utf-8", "replace"))
+        except LineError:
+            raise
+        except (ValueError, IndexError, KeyError, OverflowError, TypeError, msgspec.MsgspecError) as error:
+            said = clean(f"{type(error).__name__}: {error}", 120)
+            raise LineError(f"frame {letter!r}: {said}") from None
+        return [*lines, *self._take_notes()]
+
+    def _note(self, layer: str, text: str) -> None:
+        if len(self._notes) < 20:
+            self._notes.append(Note(clean(layer, 40), clean(text)))
+
+    def _take_notes(self) -> list[Note]:
+        notes, self._notes = self._notes, []
+        return notes
+
+    # --- samples ---
+
+    def _part(self, name: str, rest: bytes) -> None:
+        have = self._parts.get(name, b"")
+        if len(have) + len(rest) > _MAX_PART_BYTES:
+            raise LineError(f"more than {_MAX_PART_BYTES >> 10} KiB of {name}")
+        self._parts[name] = have + rest.replace(b";", b"\n") + b"\n"
+
+    def _begin(self, text: str) -> Sequence[Line]:
+        self._parts = {}
+        self._own = b""
+        self._uptime_s = None
+        self._uptime_s = _uptime(text)
+        return ()
+
+    def _end(self, _text: str) -> Sequence[Line]:
+        now = self._uptime_s
+        if now is None:
+            raise LineError("a sample ends that never began")
+        parts: dict[str, bytes | str] = {
+            name: self._parts.get(name) or ("unsupported" if name == "diskstats" else "error")
+            for name in _PARTS.values()
+        }
+        self._parts = {}
+        fields = self._host.fields(parts, now, self._mounts.view(now))
+        missing: Missing = fields["missing"]
+        interval: float | None = fields["interval_s"]
+        limit = max(3.0, 3 * self._interval_s())
+        gpus, why = self._gpus.view(now, limit, has_smi=self._facts.get("smi") != "no")
+        if why is not None:
+            missing["gpus"] = why
+        events, why = self._xids.view()
+        if why is not None:
+            missing["xid_events"] = why
+        own = self._own_use(interval, missing)
+        echo = None if self._echo is None else (self._echo[0], round(max(now - self._echo[1], 0.0) * 1000))
+        seq, self._seq = self._seq, self._seq + 1
+        line = agent.sample_line(seq, now, fields.pop("cpu"), fields.pop("memory"), own, echo=echo, **fields)
+        sample = msgspec.convert(line, Sample)
+        sample = _cleaned(msgspec.structs.replace(sample, gpus=gpus, xid_events=events))
+        hello = self._hello_now()
+        if hello is None or hello == self._hello:
+            return (sample,)
+        self._hello = hello
+        return (hello, sample)
+
+    def _interval_s(self) -> float:
+        try:
+            return min(max(float(self._facts.get("interval", "1")), 0.05), 3600.0)
+        except ValueError:
+            return 1.0
+
+    def _own_use(self, interval_s: float | None, missing: Missing) -> tuple[float | None, int | None]:
+        """CPU and memory of the agent's own processes, nvidia-smi included."""
+        ticks_per_s, page = self._number("ticks", 100), self._number("page", 4096)
+        spent: dict[bytes, int] = {}
+        rss = 0
+        for stat in self._own.split(b";"):
+            pid = stat.split(b" ", 1)[0]
+            right = stat.rfind(b")")
+            values = stat[right + 2 :].split()
+            if right < 0 or len(values) < 22 or not pid.isdigit() or len(spent) >= 32:
+                continue
+            # children that ended and were waited for count too: sleeps, df, nvidia-smi queries
+            spent[pid + values[19]] = sum(int(value) for value in values[11:15])
+            rss += int(values[21]) * page
+        before, self._own_before = self._own_before, spent
+        known = [spent[key] - before[key] for key in spent if key in before]
+        cpu: float | None = None
+        if not spent:
+            missing["agent.cpu_pct"] = missing["agent.rss_bytes"] = "error"
+        elif not known or not interval_s:
+            missing["agent.cpu_pct"] = "not_yet"
+        else:
+            cpu = round(max(sum(known), 0) * 100.0 / ticks_per_s / interval_s, 3)
+        return cpu, rss if spent else None
+
+    def _number(self, fact: str, otherwise: int) -> int:
+        text = self._facts.get(fact, "")
+        return int(text) if re.fullmatch(r"[1-9][0-9]{0,6}", text) else otherwise
+
+    def _heartbeat(self, text: str) -> Sequence[Line]:
+        token, _, uptime = text.partition(" ")
+        if re.fullmatch(r"[0-9]{1,18}", token) is None:
+            raise LineError("a heartbeat without a number")
+        self._echo = (int(token), _uptime(uptime))
+        return ()
+
+    # --- hello ---
+
+    def _fact(self, text: str) -> Sequence[Line]:
+        key, _, value = text.partition(" ")
+        if key in _FACTS:
+            self._facts[key] = clean(value.strip())
+        return ()
+
+    def _hello_now(self) -> Hello | None:
+        facts = self._facts
+        if "hostname" not in facts:
+            return None
+        missing: Missing = {"python": "unsupported"}
+        system = agent.parse_os_release(facts["os"].encode()) if "os" in facts else None
+        driver, cuda = self._gpus.driver, self._gpus.cuda
+        if driver is None and "driver" in facts:
+            found = agent.DRIVER.search(facts["driver"].encode())
+            driver = found.group(1).decode() if found else None
+        has_smi = facts.get("smi") != "no"
+        for name, value in (("os", system), ("kernel", facts.get("kernel")), ("boot_id", facts.get("boot_id"))):
+            if value is None:
+                missing[name] = "unsupported"
+        for name, value in (("driver", driver), ("cuda", cuda)):
+            if value is None:
+                missing[name] = self._gpus.why_no_version() if has_smi else "unsupported"
+        units, absent = self._units.view()
+        missing.update(absent)
+        return _cleaned(
+            Hello(
+                mode="sh+nvidia-smi" if has_smi else "sh",
+                hostname=facts["hostname"] or "?",
+                os=system,
+                kernel=facts.get("kernel"),
+                driver=driver,
+                cuda=cuda,
+                boot_id=facts.get("boot_id"),
+                pid=self._number("pid", 0) or None,
+                units=units,
+                missing=missing,
+            )
+        )
+
+    # --- GPUs, processes, units ---
+
+    def _gpu_line(self, text: str) -> Sequence[Line]:
+        self._gpus.query_line(text, self._uptime_s)
+        return ()
+
+    def _gpu_exit(self, _text: str) -> Sequence[Line]:
+        self._gpus.exited()
+        return ()
+
+    def _table_line(self, text: str) -> Sequence[Line]:
+        self._gpus.table_line(text)
+        return ()
+
+    def _process_line(self, text: str) -> Sequence[Line]:
+        if not text.startswith(". "):
+            self._procs.line(text, self._number("page", 4096))
+            return ()
+        gpus, why = self._gpus.processes()
+        return self._procs.finish(text[2:], self._number("ticks", 100), gpus, why)
+
+    def _unit_line(self, text: str) -> Sequence[Line]:
+        self._units.systemd(text)
+        return ()
+
+
+def _uptime(text: str) -> float:
+    if re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,6})?", text.strip()) is None:
+        raise LineError("an uptime that is no number")
+    return float(text)
+
+
+def _cleaned(value: Any) -> Any:
+    """The same value with every string in it cleaned."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() and len(value) <= 256 else clean(value)
+    if isinstance(value, msgspec.Struct):
+        fields = {name: _cleaned(getattr(value, name)) for name in value.__struct_fields__}
+        return type(value)(**fields)
+    if isinstance(value, tuple):
+        return tuple(_cleaned(item) for item in cast("tuple[Any, ...]", value))
+    if isinstance(value, dict):
+        return {clean(key): _cleaned(item) for key, item in cast("dict[str, Any]", value).items()}
+    return value
+
+
+class _Mounts:
+    """Mounts and their sizes, as mountinfo and `df -Pk` say them."""
+
+    def __init__(self) -> None:
+        self._incoming: list[str] = []
+        self._entries: list[tuple[str, str, str, str, str]] | None = None
+        self._sizes: dict[str, tuple[int, int, float]] = {}
+        self._asked_s: float | None = None
+        self._answered = False
+
+    def mount(self, text: str) -> None:
+        """A mountinfo line, or the end of the list."""
+        if text.strip() != ".":
+            if len(self._incoming) < _MAX_LINES:
+                self._incoming += text.split(";")
+            return
+        data = "\n".join(self._incoming).encode("utf-8", "surrogateescape")
+        self._incoming = []
+        first = self._entries is None
+        self._entries = agent.select_mounts(agent.parse_mountinfo(data))
+        known = {entry[0] for entry in self._entries}
+        self._sizes = {mount: size for mount, size in self._sizes.items() if mount in known}
+        if first:
+            self._asked_s = None
+
+    _ROW: Final = re.compile(r"\S.*?\s+([0-9]{1,16})\s+(-?[0-9]{1,16})\s+(-?[0-9]{1,16})\s+(?:[0-9]+%|-)\s+(/.*)")
+
+    def df(self, text: str, now_s: float | None) -> None:
+        """One line of `df -Pk` (header and noise are passed over), or its end."""
+        if text.strip() == ".":
+            self._answered = True
+            return
+        found = self._ROW.match(text)
+        if found is None or now_s is None or len(self._sizes) >= agent.MAX_DISKS * 2:
+            return
+        total, used = int(found.group(1)) * 1024, int(found.group(2)) * 1024
+        if total > 0 and 0 <= used <= total:
+            self._sizes[found.group(4)] = (total, used, now_s)
+
+    def view(self, now_s: float) -> list[tuple[str, str, str, int | None, int | None, str | None]] | str:
+        """Rows for ``agent.Host.fields``, or a reason."""
+        if self._entries is None:
+            return "not_yet"
+        if self._asked_s is None:
+            self._asked_s = now_s
+        rows: list[tuple[str, str, str, int | None, int | None, str | None]] = []
+        for mount, device, _, numbers, _ in self._entries:
+            size = self._sizes.get(mount)
+            if size is not None and now_s - size[2] <= _DISKS_OLD_S:
+                rows.append((mount, device, numbers, size[0], size[1], None))
+                continue
+            waiting = now_s - self._asked_s <= agent.STUCK_S
+            # df came to its end without a row: it could not read that one; no end: it hangs
+            reason = (
+                "not_yet" if waiting and size is None else "error" if self._answered and size is None else "timeout"
+            )
+            rows.append((mount, device, numbers, None, None, reason))
+        return rows
+
+
+class _Procs:
+    """The process list in the making."""
+
+    def __init__(self) -> None:
+        self._table = agent.ProcessTable()
+        self._scan: dict[int, tuple[str, int, int, int]] = {}
+        self._uids: dict[int, int] = {}
+        self._names: dict[int, str] = {}
+        self._first = True
+
+    def line(self, text: str, page_bytes: int) -> None:
+        """``pid utime stime start rss name``, several between semicolons."""
+        for item in text.split(";"):
+            fields = item.split(" ", 5)
+            if len(fields) == 6 and all(re.fullmatch(r"[0-9]{1,18}", field) for field in fields[:5]):
+                if len(self._scan) >= _MAX_PROCESSES:
+                    return
+                pid, user, system, start, rss = (int(field) for field in fields[:5])
+                self._scan[pid] = (clean(fields[5], 64), user + system, start, rss * page_bytes)
+
+    def owners(self, text: str) -> None:
+        """``pid uid``, several between semicolons."""
+        for item in text.split(";"):
+            found = re.fullmatch(r"([0-9]{1,10}) ([0-9]{1,10})", item)
+            if found is not None and len(self._uids) < _MAX_PROCESSES:
+                self._uids[int(found.group(1))] = int(found.group(2))
+
+    def passwd(self, text: str) -> None:
+        """``uid name``, several between semicolons."""
+        for item in text.split(";"):
+            found = re.fullmatch(r"([0-9]{1,10}) (\S{1,64})", item)
+            if found is not None and len(self._names) < 1024:
+                self._names.setdefault(int(found.group(1)), clean(found.group(2), 64))
+
+    def user(self, pid: int) -> str | None:
+        """The owner's name, or number, or None."""
+        uid = self._uids.get(pid)
+        return None if uid is None else self._names.get(uid, str(uid))
+
+    def finish(
+        self, text: str, ticks_per_s: int, gpus: Sequence[tuple[int, smi.App]] | None, why: Missing
+    ) -> Sequence[Line]:
+        """The end of a scan: ``total uptime``."""
+        total, _, uptime = text.partition(" ")
+        scan, self._scan = self._scan, {}
+        now = _uptime(uptime)
+        if re.fullmatch(r"[0-9]{1,9}", total) is None:
+            raise LineError("a process list without a total")
+        factor = agent.TICKS_PER_S / ticks_per_s
+        ranked = self._table.rank(
+            {pid: (name, ticks * factor, start * factor, rss) for pid, (name, ticks, start, rss) in scan.items()}, now
+        )
+        top = tuple(Process(pid, self.user(pid), name, cpu, rss) for pid, name, cpu, rss in ranked[: agent.MAX_TOP])
+        rows = None
+        if gpus is not None:
+            rows = tuple(
+                GpuProcess(
+                    index, app.pid, self.user(app.pid), app.name or scan.get(app.pid, (None,))[0], app.memory_bytes
+                )
+                for index, app in gpus
+            )
+        self._uids = {}
+        missing: Missing = dict(why)
+        if len(scan) >= _MAX_PROCESSES:
+            missing["top"] = "timeout"
+        if self._first:  # nothing to compare with yet
+            self._first = False
+            return ()
+        return (Processes(total=int(total), top=top, gpu=rows, missing=missing),)
+
+
+class _Xids:
+    """XID errors out of `dmesg`."""
+
+    _STAMP: Final = re.compile(r"(?:<[0-9]+>)?\[\s*([0-9]{1,12}\.[0-9]{1,6})\]\s")
+
+    def __init__(self) -> None:
+        self._incoming: list[Any] = []
+        self._events: tuple[Any, ...] | None = None
+        self._reason: Reason | None = "not_yet"
+        self._next: Reason | None = "error"
+
+    def line(self, text: str) -> None:
+        """A line of the log, its status, or the end."""
+        if text.strip() == ".":
+            if self._next is None:
+                self._events = tuple(self._incoming[-agent.MAX_XIDS :])
+            self._reason = self._next
+            self._incoming, self._next = [], "error"
+            return
+        if text.startswith("status "):
+            if text.strip() == "status 0":
+                self._next = None
+            elif self._next != "denied":
+                self._next = "unsupported" if text.strip() == "status 127" else "error"
+            return
+        stamp = self._STAMP.match(text)
+        found = agent.parse_xid(text)
+        if stamp is not None and found is not None and len(self._incoming) < 4 * agent.MAX_XIDS:
+            self._incoming.append([float(stamp.group(1)), found[0], found[1], clean(found[2])])
+        elif found is None and ("denied" in text or "permitted" in text):
+            self._next = "denied"
+
+    def view(self) -> tuple[Any, Reason | None]:
+        """(events, None) or (None, reason)."""
+        if self._reason is not None:
+            return None, self._reason
+        return msgspec.convert(self._events, tuple[Xid, ...]), None
+
+
+class _Units:
+    """Services and containers."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, list[str]] = {"S": [], "C": []}
+        self._status: dict[str, str] = {}
+        self._local: set[str] = set()
+        self._rows: tuple[Unit, ...] | None = None
+        self._missing: Missing = {"units": "not_yet"}
+
+    def docker(self, text: str) -> None:
+        """A line of `docker ps`, or its status."""
+        self._keep("C", text)
+
+    def systemd(self, text: str) -> None:
+        """A line of `systemctl list-units`, its status, the name of a local unit, or the end of it all."""
+        if text.strip() == ".":
+            self._finish()
+        elif text.startswith("local ") and len(self._local) < 1024:
+            self._local.add(text[6:].strip())
+        else:
+            self._keep("S", text)
+
+    def _keep(self, kind: str, text: str) -> None:
+        if text.startswith("status "):
+            self._status[kind] = text[7:].strip()
+        elif len(self._lines[kind]) < _MAX_LINES:
+            self._lines[kind].append(text)
+
+    def _finish(self) -> None:
+        rows: list[Unit] = []
+        reasons: dict[str, Reason] = {}
+        for kind, name in (("C", "docker"), ("S", "systemd")):
+            text = "\n".join(self._lines[kind])
+            status = self._status.get(kind, "1")
+            if status == "0":
+                found = agent.parse_docker(text) if kind == "C" else agent.parse_systemctl(text, self._local)
+                rows += [Unit(*(clean(cell) for cell in row)) for row in found]
+            elif kind == "C":
+                reasons[name] = agent.docker_reason(text) if status != "unsupported" else "unsupported"
+            else:
+                reasons[name] = cast("Reason", status) if status in _REASONS else "error"
+        self._lines, self._status, self._local = {"S": [], "C": []}, {}, set()
+        self._rows = tuple(rows) if len(reasons) < 2 else None
+        self._missing = {f"units.{name}": reason for name, reason in reasons.items()}
+        if len(reasons) == 2:
+            self._missing = {"units": agent.worst_reason(list(reasons.values()))}
+
+    def view(self) -> tuple[tuple[Unit, ...] | None, Missing]:
+        """(units or None, reasons)."""
+        return self._rows, self._missing
