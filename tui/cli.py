@@ -49,7 +49,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
 @click.pass_context
 def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> None:
     """Watch a GPU fleet over SSH. Without a command: the dashboard; without a configuration: this machine."""
-    ctx.obj = {"config": config_path, "log_file": log_file}
+    del config_path  # read where it is needed, from the context
     if log_file is not None:
         _start_log(log_file)
     if ctx.invoked_subcommand is None:
@@ -97,8 +97,7 @@ def _complete_host(ctx: click.Context, _param: click.Parameter, start: str) -> l
     from probes.errors import QuarterdeckError  # noqa: PLC0415
 
     try:
-        root = ctx.find_root()
-        settings = _settings(root if root.obj else ctx)
+        settings = _settings(ctx)
     except (click.ClickException, QuarterdeckError, OSError):
         return []
     from probes.inventory.ssh_config import read_aliases  # noqa: PLC0415
@@ -244,8 +243,8 @@ def completion(shell: str) -> None:
 def _find(ctx: click.Context) -> Path | None:
     from probes.config import find  # noqa: PLC0415
 
-    options: dict[str, Any] = ctx.find_root().obj or {}
-    return find(options.get("config"), os.environ, Path.cwd())
+    # from the parameters, not from what main() noted: completion parses the line without running it
+    return find(ctx.find_root().params.get("config_path"), os.environ, Path.cwd())
 
 
 def _settings(ctx: click.Context, code: int = EXIT_USAGE, actions: Actions | None = None) -> Settings:

@@ -47,7 +47,7 @@ def _sessions_end(server: RealSshd, limit_s: float = 12.0) -> None:
 def test_every_way_out_restores_the_terminal_and_ends_the_agents(config: Path, server: RealSshd, way: str) -> None:
     with Terminal("--config", str(config)) as terminal:
         terminal.until("the-real-one")
-        terminal.until("live")
+        terminal.until("1/1")
         assert children_of(server.pid)
         if way == "q":
             terminal.send(b"q")
@@ -64,7 +64,7 @@ def test_every_way_out_restores_the_terminal_and_ends_the_agents(config: Path, s
 
 def test_a_killed_dashboard_leaves_no_agent(config: Path, server: RealSshd) -> None:
     with Terminal("--config", str(config)) as terminal:
-        terminal.until("live")
+        terminal.until("1/1")
         terminal.process.kill()
         terminal.wait()
     _sessions_end(server)
@@ -72,13 +72,13 @@ def test_a_killed_dashboard_leaves_no_agent(config: Path, server: RealSshd) -> N
 
 def test_a_host_that_dies_is_said_and_the_dashboard_stays(config: Path, server: RealSshd) -> None:
     with Terminal("--config", str(config), columns=160) as terminal:
-        terminal.until("live")
+        terminal.until("1/1")
         server.kill_sessions()
         server.stop()
         terminal.until("unreachable")
         terminal.until("refused")
         server.start()
-        terminal.until("live", since=len(terminal.seen))
+        terminal.until("1/1", since=len(terminal.seen))
         terminal.send(b"q")
         assert terminal.wait() == 0
 
@@ -92,7 +92,7 @@ def test_any_size_and_a_resize_in_flight(config: Path, server: RealSshd, columns
             os.killpg(terminal.process.pid, signal.SIGWINCH)
             for _ in range(5):
                 terminal.pump(0.1)
-        terminal.until("live")
+        terminal.until("1/1")
         terminal.send(b"q")
         assert terminal.wait() == 0
         assert terminal.restored()
@@ -100,7 +100,7 @@ def test_any_size_and_a_resize_in_flight(config: Path, server: RealSshd, columns
 
 def test_no_color_and_a_locale_without_utf8(config: Path, server: RealSshd) -> None:
     with Terminal("--config", str(config), env={"NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}) as terminal:
-        painted = terminal.until("live")
+        painted = terminal.until("1/1")
         terminal.send(b"q")
         assert terminal.wait() == 0
     assert painted.isascii()
