@@ -1,8 +1,9 @@
 """Figures about this process while it runs, for the performance bench: one JSON line a second into a file.
 
-Off unless ``$QUARTERDECK_PERF_LOG`` names a file. Each line: CPU and memory of the process, event loop lag over the last
-second, lines ingested so far, hosts by link state, and how old the samples of the live hosts are at that moment (time
-since arrival plus what the echoed heartbeat says of the way here).
+Off unless ``$QUARTERDECK_PERF_LOG`` names a file; ``$QUARTERDECK_PERF_GROUP`` limits the ages to the hosts of one
+group. Each line: CPU and memory of the process, event loop lag over the last second, lines ingested so far, hosts by
+link state, how old the last samples are at that moment (since arrival, plus what the echoed heartbeat says of the way
+here).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from probes import clock
-from probes.model import LinkState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tui.backend import Backend
 
 VARIABLE = "QUARTERDECK_PERF_LOG"
+GROUP_VARIABLE = "QUARTERDECK_PERF_GROUP"
 _LAG_STEP_S = 0.02
 _LINE_S = 1.0
 
@@ -51,6 +52,7 @@ async def record(fleet: Fleet, path: str) -> None:
     """Append a line a second until cancelled."""
     loop = asyncio.get_running_loop()
     out = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    group = os.environ.get(GROUP_VARIABLE)
     lags_s: list[float] = []
     due_s = loop.time() + _LINE_S
     try:
@@ -61,21 +63,28 @@ async def record(fleet: Fleet, path: str) -> None:
             lags_s.append(now_s - before_s - _LAG_STEP_S)
             if now_s >= due_s:
                 due_s = now_s + _LINE_S
-                os.write(out, json.dumps(figures(fleet, lags_s)).encode() + b"\n")
+                os.write(out, json.dumps(figures(fleet, lags_s, group)).encode() + b"\n")
                 lags_s.clear()
     finally:
         os.close(out)
 
 
-def figures(fleet: Fleet, lags_s: Sequence[float]) -> dict[str, Any]:
-    """One line's content; times in milliseconds, memory in bytes, ``cpu_s`` since the start of the process."""
+def figures(fleet: Fleet, lags_s: Sequence[float], group: str | None = None) -> dict[str, Any]:
+    """One line's content; times in milliseconds, memory in bytes, ``cpu_s`` since the start of the process.
+
+    Every host of the group that ever sent a sample counts among the ages, whatever its link: a stalled one must show.
+    """
     now = clock.boot_s()
     states: Counter[str] = Counter()
     ages_s: list[float] = []
+    members = 0
     for host in fleet.hosts.values():
         states[host.link.state.value] += 1
+        if group is not None and group not in host.host.groups:
+            continue
+        members += 1
         age_s = host.age_s(now)
-        if host.link.state is LinkState.LIVE and age_s is not None:
+        if age_s is not None:
             ages_s.append(age_s)
     return {
         "at_s": round(now, 3),
@@ -85,6 +94,8 @@ def figures(fleet: Fleet, lags_s: Sequence[float]) -> dict[str, Any]:
         "events": fleet.event_count,
         "states": dict(states),
         "lag_ms": _spread_ms(lags_s),
+        "members": members,
+        "sampled": len(ages_s),
         "age_ms": _spread_ms(ages_s),
         "lags_ms": [round(lag * 1000, 2) for lag in lags_s],
     }

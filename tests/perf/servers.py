@@ -26,7 +26,7 @@ from typing import Any
 
 import asyncssh
 
-from probes.demo.catalog import P5, HostSpec, plan
+from probes.demo.catalog import P4, P5, Fault, HostSpec, plan
 from probes.demo.simulate import hello, processes, sample
 from probes.demo.web import SilentPort
 from probes.demo.wire import Inbox, encode_line, nonce_of
@@ -73,7 +73,7 @@ def _fields(value: Any) -> dict[str, Any]:
 
 def templates() -> list[Template]:
     """A few different machines with 8 GPUs, as they are a minute into the simulation."""
-    hosts = [host for host in plan(400, 3) if host.machine is P5 and host.fault.value == "none"]
+    hosts = [host for host in plan(400, 3) if host.machine in (P4, P5) and host.fault is Fault.NONE]
     return [Template(host, 60.0 + 7.0 * number) for number, host in enumerate(hosts[:_TEMPLATES])]
 
 
@@ -88,7 +88,7 @@ class Stream(asyncssh.SSHServerSession[bytes]):
         self._inbox: Inbox | None = Inbox()
         self._nonce: str | None = None
         self._channel: Any = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._writable = True
         self._seq = 0
         self._token = 0
@@ -128,13 +128,16 @@ class Stream(asyncssh.SSHServerSession[bytes]):
         self._interval_s = inbox.interval_s
         self._channel.write(self._template.hello)
         self._play.started += 1
-        # phases are spread over the interval by the golden ratio, whatever the order in which hosts connect
-        self._next = self._loop.time() + (self._number * 0.618034 % 1.0) * self._interval_s
-        self._timer = self._loop.call_at(self._next, self._tick)
+        # the first sample goes out at once, as the agent does it; then phases are spread over the interval by the
+        # golden ratio, whatever the order in which hosts connect
+        phase = self._number * 0.618034 % 1.0
+        self._next = self._loop.time() + (phase - 1.0) * self._interval_s
+        self._timer = self._loop.call_soon(self._tick)
 
     def _tick(self) -> None:
         now = self._loop.time()
-        self._play.late_s = max(self._play.late_s, now - self._next)
+        if self._seq:
+            self._play.late_s = max(self._play.late_s, now - self._next)
         if self._writable:
             since_ms = int((now - self._heard) * 1000) if self._heard else 0
             self._channel.write(self._template.line(self._seq, 1000.0 + now, self._token, since_ms))
