@@ -42,14 +42,14 @@ def _bars(cores: Sequence[float | None], columns: int, width: int, glyphs: Glyph
     columns = min(columns, len(cores)) or 1
     lines = math.ceil(len(cores) / columns)
     columns = math.ceil(len(cores) / lines) if lines else 1
-    cell = (width + 1) // columns - 1
+    cell = width // columns
     digits = len(str(len(cores) - 1))
     rows: list[Row] = []
     for line in range(lines):
         spans: list[Span] = []
         for core in range(line, len(cores), lines):
             value = cores[core]
-            gauge = bar(None if value is None else value / 100, cell - digits - 6, glyphs)
+            gauge = bar(None if value is None else value / 100, cell - digits - 7, glyphs)
             spans += [
                 (f"{core:>{digits}} ", "muted"),
                 (gauge, _busy(value)),

@@ -71,7 +71,7 @@ class View:
 
 def reason_words(missing: Missing, field: str) -> str:
     """Why a field is not known, in words."""
-    return _REASONS.get(missing.get(field, ""), "no reason given")
+    return _REASONS.get(missing.get(field, ""), "no reason")
 
 
 def row_width(row: Iterable[Span]) -> int:
@@ -220,14 +220,17 @@ class LinesPanel(Widget):
 
     def _built(self, width: int) -> list[Row]:
         with guarding(self, f"{type(self).__name__}.build"):
-            return self.build(width)
+            return [clip(row, width) for row in self.build(width)]
         return [(("this part could not be drawn: see the event log", "bad"),)]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as there are rows."""
+        """As many lines as there are rows; what is shown is changed, and painted, by ``redraw`` alone."""
         del container, viewport
-        self._rows = self._built(width)
-        return len(self._rows)
+        return len(self._built(width))
+
+    def on_resize(self) -> None:
+        """Another width, other rows."""
+        self.redraw()
 
     def render_line(self, y: int) -> Strip:
         """One row as a strip."""

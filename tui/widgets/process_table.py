@@ -119,7 +119,7 @@ def _line_row(line: ProcessLine, width: int, columns: _Columns) -> Row:
     room = width - row_width(spans)
     if columns.split and len(line.gpus) > 1:
         split = gpu_split(line.gpus)
-        keep = min(len(split), max(room - 24, 0))
+        keep = min(len(split), max(room - 32, 0))
         spans.append((fit(name, max(room - keep - 2, 0)) + "  ", "text"))
         spans.append((fit(split, keep), "muted"))
     else:
@@ -172,7 +172,7 @@ class ProcessTable(LinesPanel):
         rows += body if view.current else dimmed(body)
         if processes.gpu is None and sample is not None and sample.gpus:
             why = next((reason_words(processes.missing, f) for f in ("gpu", "gpu_processes") if f in processes.missing),
-                       "no reason given")  # fmt: skip
+                       "no reason")  # fmt: skip
             rows.append(clip([("GPU processes ", "muted"), (f"{UNKNOWN} {why}", "unknown")], width))
         for field in processes.missing:
             if field not in ("gpu", "gpu_processes"):
