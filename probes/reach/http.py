@@ -97,7 +97,7 @@ async def http_check(stream: Stream, ask: Ask, limits: Limits) -> HttpResult:
     finally:
         stream.close()
     phases["total"] = _ms_since(began_ns)
-    unverified = ask.context is not None and ask.context.verify_mode is ssl.CERT_NONE
+    unverified = "tls" in phases and ask.context is not None and ask.context.verify_mode is ssl.CERT_NONE
     detail = judgement.detail + (" (certificate not verified)" if unverified else "")
     return HttpResult(judgement.health, clean(detail), status, phases)
 
@@ -112,6 +112,8 @@ async def _secure(stream: Stream, ask: Ask, limits: Limits, phases: dict[str, fl
             await tls.handshake()
     except ssl.SSLError as error:
         raise _Failure(explain(error, tls.heard, ask.name)) from None
+    except ConnectionError as error:
+        raise _Failure(f"TLS: closed during the handshake ({clean(error.strerror or str(error), 80)})") from None
     phases["tls"] = _ms_since(began_ns)
     return tls
 
@@ -212,8 +214,8 @@ class _Exchange:
             if isinstance(event, h11.Data):
                 parts.append(bytes(event.data[: MAX_BODY_BYTES - size]))
                 size += len(event.data)
-                if size >= MAX_BODY_BYTES:
-                    return b"".join(parts), size > MAX_BODY_BYTES
+                if size > MAX_BODY_BYTES:
+                    return b"".join(parts), True
             elif event is h11.NEED_DATA:
                 await self._fill()
             else:

@@ -104,7 +104,7 @@ def sockaddr_of(address: str, port: int) -> tuple[socket.AddressFamily, tuple[st
             return socket.AF_INET, (bare, port)
         socket.inet_pton(socket.AF_INET6, bare)
         return socket.AF_INET6, (bare, port, 0, _scope_id(scope))
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):
         raise ValueError(f"{address!r} is no literal address") from None
 
 

@@ -80,8 +80,9 @@ class DaemonPool:
             PoolFullError: the queue is full, or the pool was closed.
             Exception: whatever ``call`` raised.
         """
-        if self._closed or self._jobs.qsize() >= self._queued:
-            raise PoolFullError(f"{self._name}: {self._threads} threads busy, {self._jobs.qsize()} calls waiting")
+        if self._closed or self._unfinished >= self._limit + self._queued:
+            waiting = self._unfinished - self.busy
+            raise PoolFullError(f"{self._name}: {self.busy} threads busy, {waiting} calls waiting")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         timer = loop.call_later(timeout_s, _expire, future)
