@@ -1,14 +1,14 @@
-"""The agent: one file, standard library only, Python 3.6 or later, sent over stdin and never written to the host's disk.
+"""The agent: one file, standard library only, Python 3.6 or later.
 
-It prints one JSON line per interval (``encode``), in exactly the shapes of ``probes.model``: objects tagged ``t`` (``h``
-hello, ``s`` sample, ``p`` processes, ``n`` note) whose nested values are arrays in field order. Importing this file does
-nothing; ``main(settings)`` runs the agent. The parsing functions and ``Host`` are also what turns the frames of the
-``sh`` agent into the same samples, so both modes compute every number by the same code.
+It is sent over stdin and never written to the host's disk. It prints one JSON line per interval (``encode``), in
+exactly the shapes of ``probes.model``: objects tagged ``t`` (``h`` hello, ``s`` sample, ``p`` processes, ``n`` note)
+whose nested values are arrays in field order. Importing this file does nothing; ``main(settings)`` runs the agent. The
+parsing functions and ``Host`` are also what turns the frames of the ``sh`` agent into the same samples, so both modes
+compute every number by the same code. A simulated host builds its lines with ``sample_line``, ``gpu_row`` and the like,
+or from the structs of ``probes.model`` with ``msgspec.to_builtins``, and writes ``encode`` of them.
 
-A value that could not be read is null, and a ``missing`` table names it with the reason. A sample's own table uses
-dotted names for nested objects: ``cpu.utilization_pct``, ``cpu.per_core_pct``, ``cpu.load1``, ``memory.total_bytes``,
-``memory.available_bytes``, ``memory.swap_used_bytes``, ``agent.cpu_pct``, ``agent.rss_bytes``, and the plain names
-``interval_s``, ``xid_events``, ``gpus``, ``disks``, ``net``. GPUs, disks and interfaces carry their own table.
+A value that could not be read is null, and a ``missing`` table names it with the reason (the names: see
+``probes.model.Sample``).
 
 Requests on stdin, one a line: ``h TOKEN`` heartbeat, ``p 1``/``p 0`` process list every interval or every 30 s,
 ``i SECONDS`` interval, ``m N`` and N bytes (zlib of pynvml), ``q`` quit. The end of stdin, a broken stdout or 15 s
@@ -34,6 +34,7 @@ PROCESSES_S = 30.0
 DISKS_S = 10.0
 UNITS_S = 60.0
 STATIC_S = 60.0
+NO_DRIVER_S = 600.0
 STUCK_S = 3.0
 MAX_DISKS = 64
 MAX_NET = 32
@@ -50,6 +51,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 _encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
+MEMORY_FIELDS = ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
 GPU_FIELDS = (
     "utilization_pct",
     "memory_total_bytes",
@@ -397,7 +399,11 @@ def docker_reason(said):
 
 def worst_reason(reasons):
     """The reason that says most, of several."""
-    return [one for one in ("denied", "timeout", "error", "unsupported") if one in set(reasons)][0]
+    known = set(reasons)
+    for one in ("denied", "timeout", "error"):
+        if one in known:
+            return one
+    return "unsupported"
 
 
 _KNOWN_UNITS = re.compile(
@@ -497,13 +503,13 @@ class Host(object):
 
     def _no_cpu(self, missing):
         reason = missing.pop("cpu", "error")
-        for name in ("utilization_pct", "per_core_pct", "load1", "load5", "load15"):
+        for name in ("count", "utilization_pct", "per_core_pct", "load1", "load5", "load15"):
             missing.setdefault("cpu." + name, reason)
-        return [os.cpu_count() or 0, None, None, None, None, None]
+        return [0, None, None, None, None, None]
 
     def _no_memory(self, missing):
         reason = missing.pop("memory", "error")
-        for name in ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes"):
+        for name in MEMORY_FIELDS:
             missing.setdefault("memory." + name, reason)
         return [None] * 5
 
@@ -530,7 +536,7 @@ class Host(object):
             if len(bad) < count:
                 cores = [value for value, _ in shares[1:]]
         else:
-            missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
+            missing["cpu.count"] = missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
         loads = [None, None, None]
         if isinstance(raw["loadavg"], bytes):
             loads = [float(word) for word in raw["loadavg"].split()[:3]]
@@ -1036,7 +1042,6 @@ class Nvml(object):
         self.cuda = None
         self.static_at = None
         self.devices = []
-        self.broken = set()
 
     def ask(self, name, *args):
         """(value, None) or (None, reason) of one NVML call."""
@@ -1143,16 +1148,11 @@ class Nvml(object):
             values[field] = value if convert is None else convert(value)
 
     def memory_info(self, handle):
-        """Memory by the v2 call, which keeps reserved apart from used; v1 where the driver has no v2."""
-        if "v2" not in self.broken:
-            info, why = self.ask("nvmlDeviceGetMemoryInfo", handle, getattr(self.nv, "nvmlMemory_v2", None))
-            if info is not None or why not in ("unsupported", "error"):
-                return info, why
-            plain, plain_why = self.ask("nvmlDeviceGetMemoryInfo", handle)
-            if plain is not None:
-                self.broken.add("v2")
-            return plain, plain_why
-        return self.ask("nvmlDeviceGetMemoryInfo", handle)
+        """Memory by the v2 call, which keeps reserved apart from used; v1 where there is no v2."""
+        info, why = self.ask("nvmlDeviceGetMemoryInfo", handle, getattr(self.nv, "nvmlMemory_v2", None))
+        if info is None and why == "unsupported":
+            return self.ask("nvmlDeviceGetMemoryInfo", handle)
+        return info, why
 
     def _memory(self, device, values, missing):
         info, why = self.memory_info(device["handle"])
@@ -1183,14 +1183,9 @@ class Nvml(object):
         if state is not None and not 0 <= state <= 15:
             state, why = None, "unsupported"
         self.put(values, missing, "pstate", (state, why), lambda number: "P%d" % number)
-        mask = (None, "unsupported")
-        if "events" not in self.broken:
-            mask = ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
-        if mask[1] == "unsupported":
-            older = ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
-            if older[0] is not None:
-                self.broken.add("events")
-            mask = older
+        mask = ask("nvmlDeviceGetCurrentClocksEventReasons", handle)
+        if mask[1] == "unsupported":  # its name before 2023
+            mask = ask("nvmlDeviceGetCurrentClocksThrottleReasons", handle)
         self.put(values, missing, "throttle_reasons", mask, throttle_names)
         self.put(values, missing, "ecc_corrected", ask("nvmlDeviceGetTotalEccErrors", handle, 0, 0), int)
         self.put(values, missing, "ecc_uncorrected", ask("nvmlDeviceGetTotalEccErrors", handle, 1, 0), int)
@@ -1266,55 +1261,58 @@ class Gpus(object):
 
     def kick(self, processes):
         """Ask for a reading; nothing happens while the last one is still under way."""
-        if self.pending:
+        now = time.monotonic()
+        if self.pending or (self.present is False and now < self.retry_at):
             return
         self.pending = True
-        self.asked_at = time.monotonic()
+        self.asked_at = now
         self.want_processes = processes
         self.want.release()
 
     def _work(self):
         while True:
             self.want.acquire()
-            processes = None
+            began = time.monotonic()  # the age of a reading is that of its oldest value
+            rows = processes = None
             try:
-                rows, reason = self._read(), None
+                rows = self._read()
+                reason = None if rows is not None else "not_yet" if self.present else "unsupported"
                 if rows is not None and self.want_processes:
                     processes = self.nvml.processes()
-                if rows is None:
-                    reason = "not_yet" if self.present else "unsupported"
             except NvmlMissingError as error:
-                rows, reason = None, error.reason
-                self.retry_at = time.monotonic() + STATIC_S
-                self.notes("nvml", str(error))
+                reason = error.reason
+                self._failed(str(error))
             except Exception as error:
-                rows, reason = None, "error"
-                self.retry_at = time.monotonic() + STATIC_S
-                self.notes("nvml", "%s: %s" % (type(error).__name__, error))
-            known = self.state[2] if self.state else None
-            self.state = (time.monotonic(), rows, reason, processes)
-            if known != reason or len(self.state) == 0:
+                reason = "error"
+                self._failed("%s: %s" % (type(error).__name__, error))
+            if self.state is None or self.state[2] != reason:
                 self.changed = True
+            self.state = (began, rows, reason, processes)
             self.pending = False
             try:
                 os.write(self._wake, b".")
             except OSError:
                 pass  # full: the main loop is awake already
 
+    def _failed(self, text):
+        """Say it, and do not ask the driver again at once."""
+        if time.monotonic() >= self.retry_at:
+            self.retry_at = time.monotonic() + STATIC_S
+        self.notes("nvml", text)
+
     def _read(self):
         if time.monotonic() < self.retry_at and self.state is not None:
             raise NvmlMissingError(self.state[2] or "error", "")
-        if self.present is None:
-            self.present = self._load_library()
-            self.changed = True
         if not self.present:
-            return None
+            self.present = self._load_library()
+            if not self.present:
+                self.retry_at = time.monotonic() + NO_DRIVER_S
+                return None
         if self.nvml is None:
             module = self._module()
             if module is None:
                 return None
             self.nvml = Nvml(module)
-            self.changed = True
         ready = self.nvml.ready
         try:
             return self.nvml.read()
@@ -1356,7 +1354,8 @@ class Gpus(object):
             return [], "timeout" if hung else "not_yet"
         when, rows, reason, _ = state
         if rows is None:
-            return [], reason
+            hung = self.pending and now - self.asked_at > limit_s
+            return [], "timeout" if hung else reason
         if now - when > limit_s:
             return [lost_gpu(row[0], row[1], row[2], "timeout") for row in rows], None
         return rows, None
@@ -1589,7 +1588,7 @@ class Agent(object):
             return
         self.say_hello()
         self.send(self.sample())
-        if self.wants_processes(time.monotonic()) or self.seq == 1:
+        if self.wants_processes(time.monotonic()):
             try:
                 self.process_list()
             except Exception as error:
@@ -1674,21 +1673,17 @@ class Agent(object):
         return self.every_tick or self.processes_at is None or now - self.processes_at >= self.processes_s - 0.01
 
     def process_list(self):
-        """Scan, and write the list unless this is the first reading."""
+        """Scan, and write the list; the very first scan is only what the second is compared with."""
         now_s = time.clock_gettime(self.boot_clock)
         scan, total, late = scan_processes(self.proc)
+        first = self.table.at_s is None
         ranked = self.table.rank(scan, now_s)
-        if self.seq == 1 and self.processes_at is None and self.table_first():
+        if first:
             return
         self.processes_at = time.monotonic()
         missing = {"top": "timeout"} if late else {}
         top = [[pid, user_of(pid, self.users, self.proc), name, cpu, rss] for pid, name, cpu, rss in ranked[:MAX_TOP]]
         self.send(processes_line(total, top, self.gpu_processes(scan, missing), missing))
-
-    def table_first(self):
-        """True once: the first scan is only what the second one is compared with."""
-        first, self.scanned = not getattr(self, "scanned", False), True
-        return first
 
     def gpu_processes(self, scan, missing):
         state = self.gpus.state
