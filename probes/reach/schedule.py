@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import heapq
 import math
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,9 @@ _LATE: Final = 0.5
 
 def phase(key: str) -> float:
     """A stable number from 0 to 1 (exclusive) for a host id."""
-    return crc32(key.encode("utf-8", "surrogatepass")) / 2**32
+    # not crc32: names that differ only in their number would bunch up
+    digest = blake2b(key.encode("utf-8", "surrogatepass"), digest_size=6).digest()
+    return int.from_bytes(digest) / 2**48
 
 
 class Schedule:
@@ -29,6 +31,7 @@ class Schedule:
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
         self._at: dict[str, float] = {}
+        self._phases: dict[str, float] = {}
         # entries whose time is not the one in _at are leftovers, skipped when they surface
         self._heap: list[tuple[float, str]] = []
 
@@ -42,10 +45,11 @@ class Schedule:
         """Hold exactly ``keys``: new ones get their first turn within ``spread_s``, by their phase."""
         wanted = dict.fromkeys(keys)
         for key in [key for key in self._at if key not in wanted]:
-            del self._at[key]
+            del self._at[key], self._phases[key]
         for key in wanted:
             if key not in self._at:
-                self._put(key, now + phase(key) * spread_s)
+                self._phases[key] = phase(key)
+                self._put(key, now + self._phases[key] * spread_s)
         self._compact()
 
     def set_interval(self, interval_s: float, now: float) -> None:
@@ -85,7 +89,7 @@ class Schedule:
 
     def _after(self, key: str, moment: float) -> float:
         """The first time at this key's phase that is later than ``moment``."""
-        offset = phase(key) * self._interval_s
+        offset = self._phases[key] * self._interval_s
         return (math.floor((moment - offset) / self._interval_s) + 1) * self._interval_s + offset
 
     def _put(self, key: str, at: float) -> None:
