@@ -122,9 +122,9 @@ class Sample(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
     last heartbeat token the agent has seen and the milliseconds since then, from which the watcher bounds how old the
     sample can be without comparing two clocks. ``xid_events`` is what the kernel log holds (bounded to the newest).
 
-    Names in ``missing``: ``interval_s``, ``xid_events``, ``gpus``, ``disks``, ``net`` (a list that could not be had), and
-    dotted for the nested objects without a table of their own: ``cpu.count`` (the number is then 0),
-    ``cpu.utilization_pct``, ``cpu.per_core_pct``, ``cpu.load1`` (5, 15), ``memory.total_bytes``, ``memory.used_bytes``,
+    Names in ``missing``: ``interval_s``, ``xid_events``, ``gpus``, ``disks``, ``net`` (a list that could not be had),
+    and dotted for nested objects without a table of their own: ``cpu.count`` (it is then 0), ``cpu.utilization_pct``,
+    ``cpu.per_core_pct``, ``cpu.load1`` (5, 15), ``memory.total_bytes``, ``memory.used_bytes``,
     ``memory.available_bytes``, ``memory.swap_total_bytes``, ``memory.swap_used_bytes``, ``agent.cpu_pct``,
     ``agent.rss_bytes``. Of ``Processes``: ``top``, ``gpu``, ``gpu.memory_bytes``. Of ``Hello``: its fields, and
     ``units.docker``, ``units.systemd`` where only one of the two could be asked.

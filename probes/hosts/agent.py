@@ -471,7 +471,7 @@ class Host(object):
         Args:
             raw: the readings.
             now_s: the host's clock, in seconds since its boot.
-            mounts: rows of (mount, device, "major:minor" or None, total_bytes, used_bytes, reason or None), or a reason.
+            mounts: rows of (mount, device, "major:minor", total_bytes, used_bytes, reason or None), or a reason.
         """
         missing = {}
         interval = None if self.at_s is None else now_s - self.at_s
