@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -21,7 +21,7 @@ class _PrivateHandler(logging.handlers.RotatingFileHandler):
     def _open(self) -> TextIOWrapper:
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         os.fchmod(descriptor, 0o600)
-        return os.fdopen(descriptor, self.mode, encoding="utf-8")
+        return cast("TextIOWrapper", os.fdopen(descriptor, self.mode, encoding="utf-8"))
 
 
 def start_log(path: Path) -> None:
