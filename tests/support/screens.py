@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import math
 import os
 from pathlib import Path
@@ -79,14 +80,29 @@ async def until_text(pilot: Pilot[Any], text: str) -> str:
     return screen_text(app)
 
 
-def golden(name: str, text: str) -> None:
-    """Compare with ``tests/snapshot/NAME.txt``; QUARTERDECK_UPDATE_SNAPSHOTS=1 writes it instead."""
+async def golden(pilot: Pilot[Any], name: str) -> None:
+    """Compare the screen, its line of keys apart, with ``tests/snapshot/NAME.txt``, once it has settled.
+
+    QUARTERDECK_UPDATE_SNAPSHOTS=1 writes the file instead; read what it wrote.
+    """
     path = SNAPSHOTS / f"{name}.txt"
+    app: Any = pilot.app
+
+    def drawn() -> list[str]:
+        return screen_text(app).split("\n")[:-1]
+
     if os.environ.get("QUARTERDECK_UPDATE_SNAPSHOTS") == "1":
-        path.write_text(text + "\n", encoding="utf-8")
+        await pilot.pause(2)
+        path.write_text("\n".join(drawn()) + "\n", encoding="utf-8")
         return
     assert path.exists(), f"{path.name} is missing: run with QUARTERDECK_UPDATE_SNAPSHOTS=1 and read what it wrote"
-    assert text + "\n" == path.read_text(encoding="utf-8"), f"differs from {path.name}; is that what you wanted?"
+    kept = path.read_text(encoding="utf-8").split("\n")[:-1]
+    for _ in range(150):
+        if drawn() == kept:
+            return
+        await pilot.pause(0.02)
+    changes = "\n".join(difflib.unified_diff(kept, drawn(), "kept", "drawn", lineterm="", n=0))
+    raise AssertionError(f"differs from {path.name}; is that what you wanted?\n{changes}")
 
 
 def wave(step: int, shift: float) -> float:

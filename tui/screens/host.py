@@ -49,6 +49,8 @@ _REDRAW_S: Final = 0.5
 _AGES_S: Final = 1.0
 _MAJORITY_S: Final = 5.0
 _WIDE: Final = 150
+#: lines of the chart in the overview, twice as many where there is room
+_CHART: Final = 13
 
 
 class EmptyState(LinesPanel):
@@ -90,7 +92,6 @@ class HostScreen(Screen[None]):
     HostScreen #columns Vertical { height: auto; width: 1fr; }
     HostScreen .wide #columns { layout: horizontal; }
     HostScreen .wide #left { margin-right: 2; }
-    HostScreen ResultChart { height: 13; }
     HostScreen #body.zoomed Vertical { height: auto; }
     """
 
@@ -205,7 +206,7 @@ class HostScreen(Screen[None]):
         self.query_one(Vitals).display = not wide and not zoomed
         self.query_one(SystemPanel).limit = None if zoomed else 6
         self.query_one(ProcessTable).limit = None if zoomed else max(8, min(24, height - 37))
-        self.query_one(ResultChart).styles.height = max(height - 6, 6) if zoomed else 13
+        self.query_one(ResultChart).styles.height = max(height - 6, 6) if zoomed else _CHART
         self.query_one(SectionTabs).active = self.section
 
     def view(self, record: HostRecord) -> View:
@@ -234,14 +235,29 @@ class HostScreen(Screen[None]):
         for panel in self.query(LinesPanel):
             panel.view = view
             panel.redraw()
+        self._fit_chart()
         self._draw_chart(view)
+
+    def _fit_chart(self) -> None:
+        """On a wide screen the chart takes the lines that nothing else needs."""
+        if self.section or self.size.width < _WIDE:
+            return
+        body = self.query_one("#body").size.height
+        if not self.query_one(GpuCards).rows:  # not laid out yet
+            return
+        spare = body - len(self.query_one(GpuCards).rows) - len(self.query_one(ProcessTable).rows)
+        height = min(max(spare, _CHART), 2 * _CHART)
+        chart = self.query_one(ResultChart)
+        if chart.styles.height is None or chart.styles.height.value != height:
+            chart.styles.height = height
 
     def _prepare(self, view: View) -> None:
         sample = view.record.sample
         gpus = 0 if sample is None else len(sample.gpus)
         self._position = min(self._position, max(gpus - 1, 0))
         self.query_one(GpuCards).selected = self._position
-        self.query_one(CpuPanel).large = sample is not None and not gpus
+        spare = self.size.height - 34 if self.size.width >= _WIDE else self.size.height - 24
+        self.query_one(CpuPanel).history_lines = min(max(spare, 4), 12) if sample is not None and not gpus else 2
         if view.now_s - self._common_at_s >= _MAJORITY_S:
             self._common_at_s = view.now_s
             self.query_one(SystemPanel).common = majorities(self.deck.fleet.hosts.values())

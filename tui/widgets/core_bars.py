@@ -164,11 +164,11 @@ def memory_rows(view: View, sample: Sample, width: int) -> list[Row]:
 
 
 class CpuPanel(LinesPanel):
-    """CPU and memory; ``large`` where there is no GPU to show."""
+    """CPU and memory; ``history_lines`` is the height of the CPU's history, many where there is no GPU to show."""
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
-        self.large = False
+        self.history_lines = 2
 
     def build(self, width: int) -> list[Row]:
         """Title, history, cores, memory."""
@@ -181,5 +181,5 @@ class CpuPanel(LinesPanel):
         left: list[Span] = [(" CPU ", "strong"), (shown, "unknown" if pct is None else "text")]
         left.append((f" of {sample.cpu.count} core{'' if sample.cpu.count == 1 else 's'}", "muted"))
         title = rule(left, width, view.glyphs, [(load_text(sample), "muted")])
-        body = cpu_rows(view, sample, width, 6 if self.large else 2) + memory_rows(view, sample, width)
+        body = cpu_rows(view, sample, width, self.history_lines) + memory_rows(view, sample, width)
         return [title, *(body if view.current else dimmed(body))]

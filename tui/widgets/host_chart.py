@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 Kind = Literal["gpu", "temperature", "power", "host", "network"]
 GPU_KINDS: Final[tuple[Kind, ...]] = ("gpu", "temperature", "power")
 HOST_KINDS: Final[tuple[Kind, ...]] = ("host", "network")
-_TICKS: Final = 4
+#: at most this many steps of time on the axis, from a round number of seconds
+_TICKS: Final = 5
+_TIME_STEPS: Final = (10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 
 
 def kinds_of(gpus: int) -> tuple[Kind, ...]:
@@ -51,10 +53,12 @@ def time_axis(view: View) -> Axis:
     """The strips' window as an axis that ends in "now", or in the age of the last sample of a silent host."""
     end_s, window_s, _ = window_of(view)
     behind_s = 0.0 if view.current else view.now_s - end_s
+    step_s = next((step for step in _TIME_STEPS if window_s / step <= _TICKS), _TIME_STEPS[-1])
+    count = int(window_s // step_s)
     ticks: list[tuple[float, str]] = []
-    for step in range(_TICKS + 1):
-        ago_s = window_s * (_TICKS - step) / _TICKS + behind_s
-        ticks.append((end_s - window_s * (_TICKS - step) / _TICKS, "now" if ago_s < 0.5 else ago_text(ago_s)))
+    for number in range(count, -1, -1):
+        ago_s = number * step_s + behind_s
+        ticks.append((end_s - number * step_s, "now" if ago_s < 0.5 else ago_text(ago_s)))
     return Axis(end_s - window_s, end_s, tuple(ticks))
 
 
@@ -66,10 +70,11 @@ def ago_text(seconds: float) -> str:
     return f"-{whole // 60}m" if whole < 7200 and not whole % 60 else f"-{duration_text(seconds)}"
 
 
-def _points(history: History, x: Axis, name: str, position: int | None = None) -> tuple[Point, ...]:
+def _points(view: View, history: History, x: Axis, name: str, position: int | None = None) -> tuple[Point, ...]:
+    """A series within the axis, with a gap wherever readings failed to come."""
     out: list[Point] = []
     last: float | None = None
-    silence_s = max((x.high - x.low) / 240 * 2.5, 0.1)
+    silence_s = window_of(view)[2] * 2.5
     for at_s, value in history.series(name, position):
         if at_s < x.low:
             continue
@@ -87,20 +92,20 @@ def _gpu(view: View, history: History, x: Axis, position: int, kind: Kind) -> Ch
     gpu = sample.gpus[position]
     if kind == "temperature":
         label = f"{temperature_text(gpu.temperature_c)}"
-        points = _points(history, x, "temperature_c", position)
+        points = _points(view, history, x, "temperature_c", position)
         axis = percent_axis(TEMPERATURE_BOUNDS[1], "°C", TEMPERATURE_BOUNDS[0], 3)
         return Chart(f"GPU {gpu.index} temperature", (Series(label, points),), x, axis, old)
     if kind == "power":
         limit = gpu.power_limit_w or FALLBACK_POWER_W
-        points = _points(history, x, "power_w", position)
+        points = _points(view, history, x, "power_w", position)
         label = f"{watts_text(gpu.power_w)} of {watts_text(gpu.power_limit_w)}"
         return Chart(f"GPU {gpu.index} power", (Series(label, points),), x, percent_axis(limit, " W"), old)
     memory = UNKNOWN
     if gpu.memory_used_bytes is not None and gpu.memory_total_bytes:
         memory = pct_text(gpu.memory_used_bytes / gpu.memory_total_bytes * 100)
     series = (
-        Series(f"utilisation {pct_text(gpu.utilization_pct)}", _points(history, x, "utilization_pct", position)),
-        Series(f"memory {memory}", _points(history, x, "memory_pct", position), "good"),
+        Series(f"utilisation {pct_text(gpu.utilization_pct)}", _points(view, history, x, "utilization_pct", position)),
+        Series(f"memory {memory}", _points(view, history, x, "memory_pct", position), "good"),
     )
     return Chart(f"GPU {gpu.index} load", series, x, percent_axis(), old)
 
@@ -113,14 +118,14 @@ def _host(view: View, history: History, x: Axis) -> Chart:
         used, total = sample.memory.used_bytes, sample.memory.total_bytes
         memory = used / total * 100 if used is not None and total else None
     series = (
-        Series(f"CPU {pct_text(cpu)}", _points(history, x, "cpu_pct")),
-        Series(f"memory {pct_text(memory)}", _points(history, x, "memory_pct"), "good"),
+        Series(f"CPU {pct_text(cpu)}", _points(view, history, x, "cpu_pct")),
+        Series(f"memory {pct_text(memory)}", _points(view, history, x, "memory_pct"), "good"),
     )
     return Chart("host load", series, x, percent_axis(), not view.current)
 
 
 def _network(view: View, history: History, x: Axis) -> Chart:
-    rx, tx = _points(history, x, "rx"), _points(history, x, "tx")
+    rx, tx = _points(view, history, x, "rx"), _points(view, history, x, "tx")
     most = max((value for _, value in (*rx, *tx) if value is not None), default=0.0)
     top = rate_bound(most)
     ticks = tuple((top * step / 4, f"{bytes_text(top * step / 4)}/s") for step in range(5))

@@ -206,6 +206,7 @@ class ResultChart(Widget):
             raise
         finally:
             self._busy = False
+            self.call_next(self._again_if_resized)
         legend: list[Span] = [(f" {chart.title} ", "strong")]
         marks = [symbols[1 if only_ascii else 0] for symbols in _MARKERS]
         for number, series in enumerate(chart.series):
@@ -216,6 +217,14 @@ class ResultChart(Widget):
             body = [tuple((text, "old" if style != "muted" else style) for text, style in row) for row in body]
         self.drawings += 1
         self._take([title, *(clip(row, width) for row in body)])
+
+    def on_resize(self) -> None:
+        """Another size, another drawing."""
+        self._again_if_resized()
+
+    def _again_if_resized(self) -> None:
+        if self._chart is not None and tuple(self.content_size) != self._drawn_size:
+            self.show(self._chart, self._drawn_at_s)
 
     def _take(self, rows: list[Row]) -> None:
         if rows != self._rows:
