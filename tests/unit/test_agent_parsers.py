@@ -11,7 +11,9 @@ from probes import model
 from probes.hosts import agent
 
 STAT_1 = b"cpu  100 0 50 800 40 5 5 0 10 0\ncpu0 60 0 30 380 20 5 5 0 10 0\ncpu1 40 0 20 420 20 0 0 0 0 0\nintr 1 2 3\n"
-STAT_2 = b"cpu  190 0 70 880 60 5 15 0 60 0\ncpu0 140 0 40 380 30 5 15 0 60 0\ncpu1 50 0 30 500 30 0 0 0 0 0\nintr 1 2 3\n"
+STAT_2 = (
+    b"cpu  190 0 70 880 60 5 15 0 60 0\ncpu0 140 0 40 380 30 5 15 0 60 0\ncpu1 50 0 30 500 30 0 0 0 0 0\nintr 1 2 3\n"
+)
 MEMINFO = b"MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    400 kB\nSwapCached:  1 kB\nSwapTotal:       200 kB\nSwapFree:         50 kB\n"
 NET = b"""Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
@@ -167,7 +169,15 @@ def test_a_file_system_without_a_device_has_no_rates_and_one_that_hangs_no_sizes
     host.fields(raw(), 1.0, rows)
     got = host.fields(raw(), 2.0, rows)["disks"]
     rates = {"read_bytes_per_s": "unsupported", "write_bytes_per_s": "unsupported"}
-    assert got[0] == ["/nfs", "server:/x", None, None, None, None, {"total_bytes": "timeout", "used_bytes": "timeout", **rates}]
+    assert got[0] == [
+        "/nfs",
+        "server:/x",
+        None,
+        None,
+        None,
+        None,
+        {"total_bytes": "timeout", "used_bytes": "timeout", **rates},
+    ]
     assert got[1] == ["/", "overlay", 10, 5, None, None, rates]
 
 
@@ -228,10 +238,22 @@ def test_mounts_are_bounded() -> None:
             "NVRM: Xid (PCI:0000:3b:00): 79, pid=1234, GPU has fallen off the bus.",
             ("0000:3b:00", 79, "pid=1234, GPU has fallen off the bus."),
         ),
-        ("NVRM: Xid (PCI:0000:3b:00): 48, An uncorrectable double bit error", ("0000:3b:00", 48, "An uncorrectable double bit error")),
-        ("NVRM: Xid (0000:03:00): 31, Ch 00000010, engmask 00000101", ("0000:03:00", 31, "Ch 00000010, engmask 00000101")),
-        ("NVRM: Xid (PCI:0000:03:00): 62, 0a5c(2d40) 00000000 00000000", ("0000:03:00", 62, "0a5c(2d40) 00000000 00000000")),
-        ("NVRM: Xid (PCI:0008:01:00): 154, GPU recovery action changed from 0x0 (None) to 0x2", ("0008:01:00", 154, "GPU recovery action changed from 0x0 (None) to 0x2")),
+        (
+            "NVRM: Xid (PCI:0000:3b:00): 48, An uncorrectable double bit error",
+            ("0000:3b:00", 48, "An uncorrectable double bit error"),
+        ),
+        (
+            "NVRM: Xid (0000:03:00): 31, Ch 00000010, engmask 00000101",
+            ("0000:03:00", 31, "Ch 00000010, engmask 00000101"),
+        ),
+        (
+            "NVRM: Xid (PCI:0000:03:00): 62, 0a5c(2d40) 00000000 00000000",
+            ("0000:03:00", 62, "0a5c(2d40) 00000000 00000000"),
+        ),
+        (
+            "NVRM: Xid (PCI:0008:01:00): 154, GPU recovery action changed from 0x0 (None) to 0x2",
+            ("0008:01:00", 154, "GPU recovery action changed from 0x0 (None) to 0x2"),
+        ),
         ("NVRM: GPU at PCI:0000:65:00: GPU-9f0e", None),
         ("NVRM: loading NVIDIA UNIX x86_64 Kernel Module", None),
         ("Xid 79 is mentioned by some other driver", None),
@@ -252,7 +274,14 @@ def test_a_record_of_kmsg_has_microseconds_since_boot() -> None:
 
 
 def line(pid: int, name: bytes, user: int, system: int, start: int, pages: int) -> bytes:
-    return b"%d (%s) S 1 1 1 0 -1 0 1 2 3 4 %d %d 8 9 20 0 1 0 %d 4096 %d 18446744073709551615 0" % (pid, name, user, system, start, pages)
+    return b"%d (%s) S 1 1 1 0 -1 0 1 2 3 4 %d %d 8 9 20 0 1 0 %d 4096 %d 18446744073709551615 0" % (
+        pid,
+        name,
+        user,
+        system,
+        start,
+        pages,
+    )
 
 
 def test_a_process_name_may_hold_anything() -> None:
@@ -266,7 +295,12 @@ def test_shares_of_processes_are_of_one_core_between_two_scans() -> None:
     first = table.rank({1: ("old", 5 * hz, 0, 10), 2: ("idle", 7, 0, 30), 3: ("gone", 1, 0, 1)}, 100.0)
     assert [row[2] for row in first] == [None, None, None]
     second = table.rank(
-        {1: ("old", 8 * hz, 0, 10), 2: ("idle", 7, 0, 30), 9: ("new", hz, 101 * hz, 20), 3: ("reused", 50, 103 * hz, 1)},
+        {
+            1: ("old", 8 * hz, 0, 10),
+            2: ("idle", 7, 0, 30),
+            9: ("new", hz, 101 * hz, 20),
+            3: ("reused", 50, 103 * hz, 1),
+        },
         104.0,
     )
     # old: 3 s of 4; new: 1 s in the 3 s since it started; the same number with another start is another process
@@ -329,7 +363,10 @@ getty@tty1.service not-found inactive dead getty@tty1.service
     ("said", "reason"),
     [
         ("permission denied while trying to connect to the Docker daemon socket", "denied"),
-        ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", "unsupported"),
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+            "unsupported",
+        ),
         ("something else went wrong", "error"),
     ],
 )
@@ -346,7 +383,9 @@ def test_gpu_fields_stand_in_the_order_of_the_model() -> None:
 
 
 def test_the_builders_make_lines_the_watcher_decodes() -> None:
-    gpu = agent.gpu_row(3, "GPU-x", "Name", {"power_w": 5.5, "throttle_reasons": ["gpu_idle"]}, {"fan_pct": "unsupported"})
+    gpu = agent.gpu_row(
+        3, "GPU-x", "Name", {"power_w": 5.5, "throttle_reasons": ["gpu_idle"]}, {"fan_pct": "unsupported"}
+    )
     lost = agent.lost_gpu(4, "GPU-y", None, "gpu_lost")
     sample = agent.sample_line(
         1, 10.5, [1, 50.0, [50.0], 0.1, 0.2, 0.3], [4, 3, 1, 0, 0], [0.1, 1000], gpus=[gpu, lost], echo=[1, 20],

@@ -100,7 +100,11 @@ def test_where_nothing_can_run_the_marker_says_why(tmp_path: Path) -> None:
 
 def old_pythons() -> list[str]:
     found = [shutil.which("python3.6"), *map(str, Path.home().glob(".pyenv/versions/3.6.*/bin/python"))]
-    return [path for path in found if path and subprocess.run([path, "-V"], capture_output=True, check=False).returncode == 0]
+    return [
+        path
+        for path in found
+        if path and subprocess.run([path, "-V"], capture_output=True, check=False).returncode == 0
+    ]
 
 
 def test_python_3_6_runs_the_agent() -> None:

@@ -1,0 +1,379 @@
+"""The Python agent as a real process: its numbers against /proc itself, its requests, its death."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from probes.hosts import agent, bootstrap
+from probes.model import Hello, Note, Processes, Sample
+from tests.support.agent_run import AgentRun, session_members, wait_until
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def local(**more: object) -> AgentRun:
+    nonce = bootstrap.new_nonce()
+    return AgentRun(bootstrap.local_argv(nonce, sys.executable), nonce, **more)
+
+
+def meminfo(name: str) -> int:
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"), re.MULTILINE)
+    assert found is not None
+    return int(found.group(1)) * 1024
+
+
+# --- numbers ---
+
+
+def test_a_sample_says_what_proc_says() -> None:
+    with local() as run:
+        before = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        sample = run.wait(Sample, lambda sample: sample.seq == 3 or sample.seq > 3)
+        after = float(Path("/proc/uptime").read_text(encoding="ascii").split()[0])
+        rss = int(Path(f"/proc/{run.process.pid}/statm").read_text(encoding="ascii").split()[1]) * PAGE
+    assert before - 0.5 <= sample.uptime_s <= after
+    assert sample.interval_s is not None
+    assert sample.interval_s > 0
+    assert sample.cpu.count == len(re.findall(r"^cpu\d", Path("/proc/stat").read_text(encoding="ascii"), re.MULTILINE))
+    assert sample.cpu.per_core_pct is not None
+    assert len(sample.cpu.per_core_pct) == sample.cpu.count
+    assert sample.memory.total_bytes == meminfo("MemTotal")
+    assert sample.memory.available_bytes is not None
+    assert abs(sample.memory.available_bytes - meminfo("MemAvailable")) < 2 << 30
+    assert sample.memory.used_bytes == sample.memory.total_bytes - sample.memory.available_bytes
+    assert sample.memory.swap_total_bytes == meminfo("SwapTotal")
+    assert sample.agent.rss_bytes == pytest.approx(rss, rel=0.2)
+    names = {line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text(encoding="ascii").splitlines()[2:]}
+    assert {nic.name for nic in sample.net} <= names
+    sizes = os.statvfs("/")
+    root = next(disk for disk in sample.disks if disk.mount == "/")
+    assert root.total_bytes == sizes.f_blocks * sizes.f_frsize
+    assert root.used_bytes == pytest.approx((sizes.f_blocks - sizes.f_bfree) * sizes.f_frsize, rel=0.05)
+    with open("/proc/loadavg", encoding="ascii") as file:
+        assert sample.cpu.load15 == pytest.approx(float(file.read().split()[2]), abs=0.5)
+
+
+def test_every_null_has_its_reason_from_the_first_sample_on() -> None:
+    with local() as run:
+        run.wait(Sample, lambda sample: sample.seq == 2)
+        samples = run.all(Sample)
+    first = samples[0]
+    assert first.missing["cpu.utilization_pct"] == "not_yet"
+    assert first.missing["agent.cpu_pct"] == "not_yet"
+    assert all(nic.missing for nic in first.net)
+    for sample in samples:
+        for name in ("cpu", "memory", "agent"):
+            part = getattr(sample, name)
+            for field in part.__struct_fields__:
+                if getattr(part, field) is None:
+                    assert f"{name}.{field}" in sample.missing
+        assert (sample.interval_s is None) == ("interval_s" in sample.missing)
+        assert (sample.xid_events is None) == ("xid_events" in sample.missing)
+        assert sample.gpus or "gpus" in sample.missing
+        for part in (*sample.disks, *sample.net):
+            for field in part.__struct_fields__:
+                assert (getattr(part, field) is None) == (field in part.missing)
+
+
+def test_the_hello_says_who_and_what() -> None:
+    with local() as run:
+        hello = run.wait(Hello, lambda hello: hello.missing.get("units") != "not_yet")
+    system = os.uname()
+    assert (hello.hostname, hello.kernel) == (system.nodename, system.release)
+    assert hello.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    assert hello.python == sys.version.split()[0]
+    assert hello.pid == run.process.pid
+    assert hello.mode == "python"
+    for field in ("driver", "cuda", "units", "os"):
+        assert (getattr(hello, field) is None) == (field in hello.missing)
+
+
+class FakeProc:
+    """A /proc whose numbers the test sets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for name in ("net", "self", "sys/kernel/random"):
+            (folder / name).mkdir(parents=True)
+        self.write("self/mountinfo", "1 0 253:7 / / rw - ext4 /dev/none rw\n")
+        self.write("self/statm", "1000 500 1 1 1 1 1\n")
+        self.write("sys/kernel/random/boot_id", "11111111-2222-3333-4444-555555555555\n")
+        self.write("meminfo", "MemTotal: 4096 kB\nMemAvailable: 1024 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n")
+        self.write("loadavg", "1.00 2.00 3.00 1/2 3\n")
+        self.tick(0, 0)
+
+    def write(self, name: str, text: str) -> None:
+        with open(self.folder / name, "w", encoding="ascii") as file:  # same file: the agent holds it open
+            file.write(text)
+
+    def tick(self, busy: int, moved: int) -> None:
+        self.write("uptime", "5000.25 1.00\n")
+        self.write("stat", f"cpu  {busy} 0 0 {1000 - busy} 0 0 0 0\ncpu0 {busy} 0 0 {1000 - busy} 0 0 0 0\nintr 5\n")
+        self.write("net/dev", f"h\nh\n eth7: {moved} 0 0 0 0 0 0 0 {2 * moved} 0 0 0 0 0 0 0\n")
+        self.write("diskstats", f" 253 7 none 0 0 {moved} 0 0 0 {3 * moved} 0 0 0 0\n")
+
+
+def test_rates_follow_the_counters_exactly(tmp_path: Path) -> None:
+    proc = FakeProc(tmp_path)
+    with local(proc=str(tmp_path), interval_s=1.0, kmsg=str(tmp_path / "none")) as run:
+        run.wait(Sample, lambda sample: sample.seq == 0)
+        proc.write("stat", "cpu  250 0 0 1750 0 0 0 0\ncpu0 250 0 0 1750 0 0 0 0\nintr 5\n")
+        proc.write("net/dev", "h\nh\n eth7: 1000 0 0 0 0 0 0 0 2000 0 0 0 0 0 0 0\n")
+        proc.write("diskstats", " 253 7 none 0 0 1000 0 0 0 3000 0 0 0 0\n")
+        sample = run.wait(Sample, lambda sample: sample.seq == 1)
+    assert sample.uptime_s == 5000.25
+    assert sample.interval_s is not None
+    assert sample.cpu.utilization_pct == 25.0
+    assert sample.net[0].rx_bytes_per_s == pytest.approx(1000 / sample.interval_s, rel=0.01)
+    assert sample.net[0].tx_bytes_per_s == pytest.approx(2000 / sample.interval_s, rel=0.01)
+    assert sample.disks[0].read_bytes_per_s == pytest.approx(512_000 / sample.interval_s, rel=0.01)
+    assert sample.disks[0].write_bytes_per_s == pytest.approx(1_536_000 / sample.interval_s, rel=0.01)
+    assert sample.memory.used_bytes == 3072 * 1024
+    assert sample.agent.rss_bytes == 500 * PAGE
+    assert sample.missing == {"gpus": "unsupported", "xid_events": "unsupported"}
+
+
+def test_a_file_that_breaks_costs_its_values_only_and_is_said(tmp_path: Path) -> None:
+    proc = FakeProc(tmp_path)
+    proc.write("net/dev", "h\nh\n eth7: many 0 0 0 0 0 0 0 x 0\n")
+    (tmp_path / "loadavg").unlink()
+    with local(proc=str(tmp_path)) as run:
+        sample = run.wait(Sample, lambda sample: sample.seq == 2)
+        note = run.wait(Note)
+    assert sample.missing["net"] == "error"
+    assert sample.missing["cpu.load1"] == "unsupported"
+    assert sample.memory.total_bytes == 4096 * 1024
+    assert note.layer == "net"
+    assert len([one for one in run.all(Note) if one.layer == "net"]) == 1
+
+
+# --- the kernel log ---
+
+
+def test_xid_events_are_read_and_bounded(tmp_path: Path) -> None:
+    log = tmp_path / "kmsg"
+    # /dev/kmsg hands out a record per read; a plain file that holds one record reads the same
+    log.write_bytes(b"4,7,12500000,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1, GPU has fallen off the bus.\n")
+    with local(kmsg=str(log)) as run:
+        sample = run.wait(Sample)
+    assert sample.xid_events is not None
+    assert [(event.uptime_s, event.pci, event.code) for event in sample.xid_events] == [(12.5, "0000:3b:00", 79)]
+
+
+def test_a_log_that_may_not_be_read_is_never_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> int:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    log = agent.Kmsg("/dev/kmsg")
+    assert log.reason == "not_yet"
+    monkeypatch.setattr(agent.os, "open", denied)
+    log.read()
+    assert log.reason == "denied"
+
+
+# --- processes ---
+
+
+def test_the_process_list_has_the_busiest_with_their_share() -> None:
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        with local(interval_s=0.5) as run:
+            run.send(b"p 1\n")
+            listed = run.wait(Processes, after=1)
+            mine = next(one for one in listed.top if one.pid == burner.pid)
+            assert mine.cpu_pct is not None
+            assert 10 < mine.cpu_pct < 110
+            assert mine.rss_bytes is not None
+            assert mine.rss_bytes > 1 << 20
+            assert mine.user is not None
+            assert len(listed.top) <= 40
+            assert listed.total >= len(listed.top)
+            ranks = [one.cpu_pct or 0.0 for one in listed.top]
+            assert ranks == sorted(ranks, reverse=True)
+            assert listed.gpu is None
+            assert listed.missing["gpu"] == "unsupported"
+            run.send(b"p 0\n")
+            count = len(run.all(Processes))
+            run.wait(Sample, after=len(run.all(Sample)) + 3)
+            assert len(run.all(Processes)) <= count + 1
+    finally:
+        burner.kill()
+        burner.wait()
+
+
+def test_the_first_list_comes_with_the_second_sample_and_then_every_30_s() -> None:
+    with local() as run:
+        listed = run.wait(Processes)
+        known = [one.cpu_pct for one in listed.top if one.cpu_pct is not None]
+        run.wait(Sample, lambda sample: sample.seq == 8)
+        kinds = [type(line).__name__ for line in run.lines]
+    assert kinds.index("Processes") == [at for at, kind in enumerate(kinds) if kind == "Sample"][1] + 1
+    assert kinds.count("Processes") == 1
+    assert len(known) > len(listed.top) / 2
+
+
+# --- requests ---
+
+
+def test_the_interval_can_be_changed_and_nonsense_is_said() -> None:
+    with local(interval_s=30.0) as run:
+        run.wait(Sample)
+        run.send(b"bogus\ni nonsense\nh x\ni 0.1\n")
+        sample = run.wait(Sample, lambda sample: sample.seq == 3)
+        assert sample.interval_s is not None
+        assert sample.interval_s < 5
+        assert "no sense" in run.wait(Note).text
+
+
+def test_the_echo_carries_the_newest_token_and_its_age() -> None:
+    with local() as run:
+        run.wait(Sample, lambda sample: sample.echo is not None)
+        run.send(b"h 41\nh 42\n")
+        first = run.wait(Sample, lambda sample: sample.echo is not None and sample.echo[0] == 42)
+        later = run.wait(Sample, lambda sample: sample.seq == first.seq + 3)
+    assert first.echo is not None
+    assert later.echo is not None
+    assert 0 <= first.echo[1] < later.echo[1]
+    assert all(sample.echo is None or sample.echo[0] in (7, 42) for sample in run.all(Sample))
+
+
+# --- units ---
+
+
+def fake_program(folder: Path, name: str, body: str) -> None:
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def test_containers_are_listed(tmp_path: Path) -> None:
+    fake_program(tmp_path, "docker", 'echo "web|Up 2 hours|nginx:1"; echo "db|Exited (1) 3 days ago|pg:16"')
+    with local(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as run:
+        hello = run.wait(Hello, lambda hello: hello.units is not None)
+    assert hello.units is not None
+    assert [(unit.name, unit.state) for unit in hello.units if unit.kind == "docker"] == [
+        ("db", "exited"),
+        ("web", "running"),
+    ]
+
+
+def test_a_denied_docker_is_said(tmp_path: Path) -> None:
+    fake_program(tmp_path, "docker", "echo 'permission denied while trying to connect' >&2; exit 1")
+    with local(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as run:
+        hello = run.wait(
+            Hello, lambda hello: "not_yet" not in hello.missing.values() or hello.missing.get("units") == "denied"
+        )
+    assert "denied" in (hello.missing.get("units"), hello.missing.get("units.docker"))
+
+
+# --- death ---
+
+
+def end_of(run: AgentRun) -> None:
+    session = run.process.pid
+    run.wait_end()
+    assert wait_until(lambda: not session_members(session)), session_members(session)
+
+
+@pytest.mark.parametrize("how", ["eof", "quit", "term", "hup", "int"])
+def test_it_ends_when_it_is_told(how: str) -> None:
+    with local() as run:
+        run.wait(Sample)
+        if how == "eof":
+            run.eof()
+        elif how == "quit":
+            run.send(b"q\n")
+        else:
+            run.process.send_signal({"term": signal.SIGTERM, "hup": signal.SIGHUP, "int": signal.SIGINT}[how])
+        end_of(run)
+
+
+def test_it_ends_without_heartbeats() -> None:
+    with local(watchdog_s=0.7, heartbeat=False) as run:
+        run.wait(Sample)
+        end_of(run)
+
+
+def test_heartbeats_keep_it_alive() -> None:
+    with local(watchdog_s=1.0) as run:
+        for token in range(20):
+            run.send(b"h %d\n" % token)
+            run.wait(Sample, lambda sample, token=token: sample.echo is not None and sample.echo[0] == token)
+        assert run.process.poll() is None
+        sample = run.wait(Sample, lambda sample: sample.echo is not None and sample.echo[0] == 19)
+        assert sample.seq >= 5
+
+
+def test_a_frozen_watcher_that_reads_nothing_does_not_keep_it() -> None:
+    # the pipe fills up; nobody reads; no heartbeat comes
+    with local(interval_s=0.05, watchdog_s=1.5, read=False) as run:
+        run.send(b"p 1\n")
+        end_of(run)
+
+
+def test_a_broken_stdout_ends_it() -> None:
+    with local(read=False) as run:
+        assert run.process.stdout is not None
+        run.process.stdout.close()
+        end_of(run)
+
+
+def test_children_die_with_it(tmp_path: Path) -> None:
+    marker = tmp_path / "started"
+    fake_program(tmp_path / "bin", "docker", f"echo $$ >{marker}; trap '' TERM HUP; while :; do sleep 1; done")
+    with local(environ={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}) as run:
+        run.wait(Sample)
+        assert wait_until(lambda: marker.exists() and marker.read_text(encoding="ascii").strip())
+        child = int(marker.read_text(encoding="ascii"))
+        assert Path(f"/proc/{child}").exists()
+        run.eof()
+        run.wait_end()
+        assert wait_until(lambda: not alive(child))
+
+
+def alive(pid: int) -> bool:
+    try:
+        return b") Z " not in Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+
+
+@pytest.mark.needs("netns")
+def test_a_read_only_disk_is_enough(tmp_path: Path) -> None:
+    nonce = bootstrap.new_nonce()
+    # in a mount namespace of its own "/" cannot be written, which is proved before the agent starts
+    proof = "mount -o remount,bind,ro / && ! touch /probe-of-a-test 2>/dev/null"
+    with AgentRun(["unshare", "-rm", "sh", "-c", f"{proof} && {bootstrap.command(nonce)}"], nonce) as run:
+        if run.boot is None:
+            pytest.skip("no read-only remount in a namespace here")
+        sample = run.wait(Sample, lambda sample: sample.seq == 2)
+    assert sample.cpu.utilization_pct is not None
+
+
+def test_it_leaves_no_file_behind(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPYCACHEPREFIX": str(tmp_path / "cache")}
+    nonce = bootstrap.new_nonce()
+    with AgentRun(["/bin/sh", "-c", f"cd {tmp_path}; {bootstrap.command(nonce)}"], nonce, environ=environ) as run:
+        run.wait(Sample, lambda sample: sample.seq == 2)
+        run.eof()
+        end_of(run)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- cost ---
+
+
+def test_its_memory_stays_small() -> None:
+    with local(interval_s=0.05) as run:
+        sample = run.wait(Sample, lambda sample: sample.seq >= 60)
+    assert sample.agent.rss_bytes is not None
+    assert sample.agent.rss_bytes < 25 << 20
