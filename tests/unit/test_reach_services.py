@@ -133,8 +133,7 @@ async def test_looked_up_name_has_a_dns_phase_and_a_cached_one_has_none() -> Non
         async with running(rig):
             (first,) = await rig.known("gpu", "a")
             rig.fleet.hosts["gpu"].services.clear()
-            rig.prober._schedule.soon("gpu", 0.0)
-            rig.prober._wake.set()
+            rig.prober._soon("gpu")
             (second,) = await rig.known("gpu", "a")
     assert set(first.phases_ms) == {"dns", "tcp"}
     assert set(second.phases_ms) == {"tcp"}
