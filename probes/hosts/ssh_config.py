@@ -74,9 +74,9 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
     Raises:
         HandshakeError: ssh_config cannot be parsed (file and line are named).
     """
-    paths = [path for name in ssh.config_files if os.access(path := Path(name).expanduser(), os.R_OK)]
     local_user = getpass.getuser()
     try:
+        paths = [path for name in ssh.config_files if os.access(path := Path(name).expanduser(), os.R_OK)]
         config = cast(
             "Any",
             _Config.load(
@@ -91,7 +91,7 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
                 host.port if host.port is not None else (),
             ),
         )
-    except (ConfigParseError, OSError, ValueError) as error:
+    except (ConfigParseError, OSError, ValueError, RuntimeError) as error:  # RuntimeError: ~nobody has no home
         raise HandshakeError(
             f"ssh_config: {clean(str(error))}", layer="ssh_config", next_step="mend that line of your ssh_config"
         ) from None

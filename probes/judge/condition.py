@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
-    """How bad, worst last: the order of architecture.md (down > unknown > degraded > fine)."""
+    """How bad, worst last: down > unknown > degraded > fine."""
 
     FINE = 0
     DEGRADED = 1

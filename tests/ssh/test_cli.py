@@ -9,19 +9,18 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.support.sshd import FakeHost, Keys, RealSshd, children_of, free_port
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 ROOT = Path(__file__).parents[2]
 
 
-def _run(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None, code: int = 0) -> subprocess.CompletedProcess[str]:
+def _run(
+    *args: str, cwd: Path | None = None, env: dict[str, str] | None = None, code: int = 0
+) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "tui.cli", *args],
         capture_output=True,
@@ -36,15 +35,23 @@ def _run(*args: str, cwd: Path | None = None, env: dict[str, str] | None = None,
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path) -> Iterator[dict[str, Any]]:
+def elsewhere(tmp_path: Path) -> dict[str, Any]:
     """A folder without a configuration, and an empty home."""
     folder = tmp_path / "elsewhere"
     folder.mkdir()
-    yield {"cwd": folder, "env": {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}}
+    return {"cwd": folder, "env": {"HOME": str(folder), "XDG_CONFIG_HOME": str(folder / "xdg")}}
 
 
 def _config(path: Path, *hosts: Any, services: str = "") -> Path:
-    lines = ["schema = 1", "[ssh]", "config_files = []", "agent = false", "[intervals]", "tcp_s = 1.0", "sample_s = 0.5"]
+    lines = [
+        "schema = 1",
+        "[ssh]",
+        "config_files = []",
+        "agent = false",
+        "[intervals]",
+        "tcp_s = 1.0",
+        "sample_s = 0.5",
+    ]
     for host in hosts:
         lines += [
             "[[hosts]]",
@@ -101,7 +108,9 @@ def test_a_snapshot_over_a_real_sshd_is_written_with_exit_0_even_with_a_dead_hos
         text = _run("--config", str(config), "snapshot", "--format", "prometheus").stdout
         assert 'quarterdeck_up{host="good",state="live"} 1.0' in text
         assert 'quarterdeck_up{host="dead",state="unreachable"} 0.0' in text
-        assert _run("--config", str(config), "snapshot", "--format", "csv").stdout.startswith("host,object,name,field,value,missing,age_s\n")
+        assert _run("--config", str(config), "snapshot", "--format", "csv").stdout.startswith(
+            "host,object,name,field,value,missing,age_s\n"
+        )
 
 
 async def test_check_has_one_line_a_host_and_the_worst_exit_code(tmp_path: Path) -> None:
@@ -115,7 +124,11 @@ async def test_check_has_one_line_a_host_and_the_worst_exit_code(tmp_path: Path)
         assert done.stdout.startswith("good: fine - live")
         done = await asyncio.to_thread(_run, "--config", str(config), "check", code=2)
         assert [line.split(" - ")[0] for line in done.stdout.splitlines()] == ["good: fine", "dead: down"]
-        degraded = _config(tmp_path / "two.toml", server.host("good"), services=f'services = [{{ name = "web", port = {free_port()} }}]')
+        degraded = _config(
+            tmp_path / "two.toml",
+            server.host("good"),
+            services=f'services = [{{ name = "web", port = {free_port()} }}]',
+        )
         done = await asyncio.to_thread(_run, "--config", str(degraded), "check", code=1)
         assert "web" in done.stdout
         assert "refused" in done.stdout
@@ -219,7 +232,13 @@ def test_completion_scripts_and_host_names(shell: str, tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('schema = 1\n[ssh]\nconfig_files = []\n[[hosts]]\nid = "gpu-1"\naddress = "127.0.0.1"\n')
     if shell == "bash":
-        env = {"_QUARTERDECK_COMPLETE": "bash_complete", "COMP_WORDS": f"quarterdeck --config {config} snapshot gp", "COMP_CWORD": "4"}
+        env = {
+            "_QUARTERDECK_COMPLETE": "bash_complete",
+            "COMP_WORDS": f"quarterdeck --config {config} snapshot gp",
+            "COMP_CWORD": "4",
+        }
         program = Path(sys.executable).parent / "quarterdeck"
-        done = subprocess.run([str(program)], env={**os.environ, **env}, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(
+            [str(program)], env={**os.environ, **env}, capture_output=True, text=True, timeout=20, check=True
+        )
         assert done.stdout.strip() == "plain,gpu-1"

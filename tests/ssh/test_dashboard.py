@@ -39,7 +39,9 @@ def config(tmp_path: Path, server: RealSshd) -> Path:
 def _sessions_end(server: RealSshd, limit_s: float = 12.0) -> None:
     end = time.monotonic() + limit_s
     while left := children_of(server.pid):
-        assert time.monotonic() < end, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()]
+        assert time.monotonic() < end, [
+            Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()
+        ]
         time.sleep(0.05)
 
 
@@ -99,7 +101,9 @@ def test_any_size_and_a_resize_in_flight(config: Path, server: RealSshd, columns
 
 
 def test_no_color_and_a_locale_without_utf8(config: Path, server: RealSshd) -> None:
-    with Terminal("--config", str(config), env={"NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}) as terminal:
+    with Terminal(
+        "--config", str(config), env={"NO_COLOR": "1", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ) as terminal:
         painted = terminal.until("1/1")
         terminal.send(b"q")
         assert terminal.wait() == 0

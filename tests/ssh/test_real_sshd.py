@@ -44,7 +44,9 @@ async def _gone(server: RealSshd, limit_s: float = 10.0) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + limit_s
     while left := children_of(server.pid):
-        assert loop.time() < end, [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()]
+        assert loop.time() < end, [
+            Path(f"/proc/{pid}/cmdline").read_bytes() for pid in left if Path(f"/proc/{pid}").exists()
+        ]
         await asyncio.sleep(0.05)
 
 
@@ -85,7 +87,9 @@ async def test_a_frozen_watcher_loses_its_agents_by_the_heartbeat_rule(tmp_path:
             f'identity_files = ["{host.identity_files[0]}"]\nknown_hosts = ["{host.known_hosts[0]}"]\n'
         )
         watcher = subprocess.Popen(
-            [sys.executable, "-m", "tui.cli", "--config", str(config), "watch"], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+            [sys.executable, "-m", "tui.cli", "--config", str(config), "watch"],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[2],
         )
         try:
             assert watcher.stdout is not None

@@ -176,7 +176,14 @@ async def test_keyboard_interactive_is_asked_and_never_stored(tmp_path: Path, ke
 
     fake = FakeHost(tmp_path, keys)
     await fake.start()
-    server = await asyncssh.listen("127.0.0.1", 0, server_factory=Server, server_host_keys=[fake._host_key], process_factory=fake._shell, encoding=None)
+    server = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=Server,
+        server_host_keys=[fake._host_key],
+        process_factory=fake._shell,
+        encoding=None,
+    )
     try:
         port = server.sockets[0].getsockname()[1]
         fake.port = port
@@ -222,7 +229,9 @@ async def test_a_name_that_does_not_resolve_is_said(tmp_path: Path, keys: Keys) 
         ("banner_only", "kex", "key exchange did not finish"),
     ],
 )
-async def test_a_broken_handshake_names_its_phase(tmp_path: Path, keys: Keys, script: str, layer: str, words: str) -> None:
+async def test_a_broken_handshake_names_its_phase(
+    tmp_path: Path, keys: Keys, script: str, layer: str, words: str
+) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             if script == "http":
@@ -296,7 +305,10 @@ _GOOD = (
 
 async def test_garbage_lines_are_counted_and_shown_and_the_good_ones_used(tmp_path: Path, keys: Keys) -> None:
     payload = _GOOD % 1 + b"\x00\xff\x1b[2J garbage\n{}\n" + b"[" * 3000 + b"\n" + _GOOD % 2
-    async with FakeHost(tmp_path, keys, _agent_that_sends(payload)) as server, watching(settings_for(server.host())) as watch:
+    async with (
+        FakeHost(tmp_path, keys, _agent_that_sends(payload)) as server,
+        watching(settings_for(server.host())) as watch,
+    ):
         record = await watch.until(lambda r: r.samples == 2)
         assert record.bad_lines == 3
         assert record.bad_text
@@ -328,7 +340,9 @@ def _rss_kib() -> int:
     return int(text.split("VmRSS:")[1].split()[0])
 
 
-async def test_a_flood_is_paused_then_dropped_with_that_reason_and_others_are_untouched(tmp_path: Path, keys: Keys) -> None:
+async def test_a_flood_is_paused_then_dropped_with_that_reason_and_others_are_untouched(
+    tmp_path: Path, keys: Keys
+) -> None:
     async def flood(process: Any) -> None:
         nonce = process.command.split("QDK1 ")[1].split()[0].strip("\"'\\")
         process.stdout.write(f"QDK1 {nonce} python 3.11.2\n".encode())
@@ -412,7 +426,13 @@ async def test_hosts_behind_a_jump_share_one_connection_to_it(tmp_path: Path, ke
             return True
 
     fake = FakeHost(tmp_path, keys)
-    jump = await asyncssh.listen("127.0.0.1", 0, server_factory=Jump, server_host_keys=[fake._host_key], authorized_client_keys=str(keys.authorized))
+    jump = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=Jump,
+        server_host_keys=[fake._host_key],
+        authorized_client_keys=str(keys.authorized),
+    )
     try:
         fake.port = jump.sockets[0].getsockname()[1]
         spec = f"{fake.host().user}@127.0.0.1:{fake.port}"
@@ -420,7 +440,10 @@ async def test_hosts_behind_a_jump_share_one_connection_to_it(tmp_path: Path, ke
             known = tmp_path / "all_known"
             fake.write_known_hosts()
             known.write_text(fake.known_hosts.read_text() + one.known_hosts.read_text() + two.known_hosts.read_text())
-            hosts = [server.host(name, proxy_jump=spec, known_hosts=(str(known),)) for name, server in (("one", one), ("two", two))]
+            hosts = [
+                server.host(name, proxy_jump=spec, known_hosts=(str(known),))
+                for name, server in (("one", one), ("two", two))
+            ]
             async with watching(settings_for(*hosts)) as watch:
                 await watch.until(lambda r: r.samples >= 1, "one")
                 await watch.until(lambda r: r.samples >= 1, "two")
@@ -441,7 +464,9 @@ async def test_nobody_waits_for_a_hung_host(tmp_path: Path, keys: Keys) -> None:
         async with FakeHost(tmp_path, keys) as server:
             hosts = [msgspec.structs.replace(server.host(), id=f"hung{i}", port=port) for i, port in enumerate(hung)]
             intervals = msgspec.structs.replace(QUICK, banner_s=10.0)
-            async with watching(settings_for(*hosts, server.host("good"), intervals=intervals, connect_concurrency=4)) as watch:
+            async with watching(
+                settings_for(*hosts, server.host("good"), intervals=intervals, connect_concurrency=4)
+            ) as watch:
                 await watch.until(lambda r: r.samples >= 1, "good", limit_s=8)
                 assert watch.record("hung0").link.state is LinkState.CONNECTING
 

@@ -53,7 +53,9 @@ class Keys:
 class RealSshd:
     """`sshd -D` on a loopback port; `extra` lines go into its configuration, `forced` before the authorized key."""
 
-    def __init__(self, folder: Path, keys: Keys, *, extra: str = "", options: str = "", address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, folder: Path, keys: Keys, *, extra: str = "", options: str = "", address: str = "127.0.0.1"
+    ) -> None:
         self.address = address
         self.port = free_port(address)
         self.folder = folder
@@ -172,7 +174,16 @@ async def _pump(source: Any, sink: Any) -> None:
 class FakeHost:
     """An in-process asyncssh server. ``handler(process)`` answers exec requests; by default a real shell does."""
 
-    def __init__(self, folder: Path, keys: Keys, handler: Callable[[Any], Awaitable[None]] | None = None, *, address: str = "127.0.0.1", shell: str = "/bin/sh", **options: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        keys: Keys,
+        handler: Callable[[Any], Awaitable[None]] | None = None,
+        *,
+        address: str = "127.0.0.1",
+        shell: str = "/bin/sh",
+        **options: Any,
+    ) -> None:
         self.address = address
         self.port = 0
         self.keys = keys

@@ -23,7 +23,9 @@ _CONTROL = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[@-_]"
 class Terminal:
     """`python -m tui.cli ARGS` on a pty of the given size; ``seen`` is everything it wrote."""
 
-    def __init__(self, *args: str, columns: int = 120, rows: int = 40, env: dict[str, str] | None = None, cwd: Path | None = None) -> None:
+    def __init__(
+        self, *args: str, columns: int = 120, rows: int = 40, env: dict[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
         self.seen = b""

@@ -51,7 +51,9 @@ class Watch:
     def record(self, host_id: str | None = None) -> HostRecord:
         return self.fleet.hosts[host_id] if host_id else next(iter(self.fleet.hosts.values()))
 
-    async def until(self, condition: Callable[[HostRecord], Any], host_id: str | None = None, limit_s: float = 15.0) -> HostRecord:
+    async def until(
+        self, condition: Callable[[HostRecord], Any], host_id: str | None = None, limit_s: float = 15.0
+    ) -> HostRecord:
         """Wait until the condition holds for the host; fails with what is known of it."""
         loop = asyncio.get_running_loop()
         end = loop.time() + limit_s

@@ -19,7 +19,13 @@ def sample(count: int = 1, **over: Any) -> Sample:
     return msgspec.structs.replace(any_sample(count), **over)
 
 
-def _judge(value: Sample | None = None, state: LinkState = LinkState.LIVE, age_s: float = 0.5, services: tuple[ServiceState, ...] = (), **link: Any) -> tuple[Level, tuple[str, ...]]:
+def _judge(
+    value: Sample | None = None,
+    state: LinkState = LinkState.LIVE,
+    age_s: float = 0.5,
+    services: tuple[ServiceState, ...] = (),
+    **link: Any,
+) -> tuple[Level, tuple[str, ...]]:
     fleet = Fleet([Host("h", "h")])
     if value is not None:
         fleet.ingest("h", value, 1000.0 - age_s, 0.0)
@@ -39,7 +45,11 @@ def test_a_healthy_host_is_fine_without_reasons() -> None:
     [
         ({"gpus": (gpu(3, **lost()),)}, Level.DOWN, "gpu3 lost"),
         ({"gpus": (gpu(1, temperature_c=85.0),)}, Level.DEGRADED, "gpu1 85°C"),
-        ({"gpus": (gpu(1, throttle_reasons=("hw_thermal_slowdown",)),)}, Level.DEGRADED, "throttled: hw thermal slowdown"),
+        (
+            {"gpus": (gpu(1, throttle_reasons=("hw_thermal_slowdown",)),)},
+            Level.DEGRADED,
+            "throttled: hw thermal slowdown",
+        ),
         ({"gpus": (gpu(0, ecc_uncorrected=2),)}, Level.DEGRADED, "2 uncorrected ECC"),
         ({"gpus": (gpu(0, missing={"utilization_pct": "timeout"}),)}, Level.DEGRADED, "does not answer"),
         ({"memory": Memory(100 * GIB, 95 * GIB, 5 * GIB, 0, 0)}, Level.DEGRADED, "memory 95%"),
@@ -69,7 +79,10 @@ def test_what_is_unknown_or_normal_is_not_a_fault(over: dict[str, Any]) -> None:
     assert _judge(sample(1, **over)) == (Level.FINE, ())
 
 
-@pytest.mark.parametrize("state", [s for s in LinkState if s not in {LinkState.LIVE, LinkState.STALE, LinkState.PAUSED, LinkState.CONNECTING}])
+@pytest.mark.parametrize(
+    "state",
+    [s for s in LinkState if s not in {LinkState.LIVE, LinkState.STALE, LinkState.PAUSED, LinkState.CONNECTING}],
+)
 def test_a_broken_link_is_down_with_layer_and_cause_and_old_values_do_not_speak(state: LinkState) -> None:
     level, reasons = _judge(sample(1, gpus=(gpu(0, temperature_c=99.0),)), state, layer="tcp", cause="refused")
     assert level is Level.DOWN

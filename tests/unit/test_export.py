@@ -20,12 +20,29 @@ def sample(count: int = 1, **over: Any) -> Sample:
 
 
 def _fleet() -> Fleet:
-    fleet = Fleet([Host("a", "10.0.0.1", labels={"zone": "a"}, services=(Service("ssh", 22), Service("web", 80))), Host("b", "b")])
+    fleet = Fleet(
+        [Host("a", "10.0.0.1", labels={"zone": "a"}, services=(Service("ssh", 22), Service("web", 80))), Host("b", "b")]
+    )
     fleet.set_hello("a", hello())
-    fleet.ingest("a", sample(2, gpus=(gpu(0), gpu(1, **lost())), xid_events=None, missing={"xid_events": "denied", "cpu.per_core_pct": "error"}), clock.boot_s(), 0.002)
+    fleet.ingest(
+        "a",
+        sample(
+            2,
+            gpus=(gpu(0), gpu(1, **lost())),
+            xid_events=None,
+            missing={"xid_events": "denied", "cpu.per_core_pct": "error"},
+        ),
+        clock.boot_s(),
+        0.002,
+    )
     fleet.set_processes("a", processes(), clock.boot_s())
     fleet.set_link("a", new_link(LinkState.LIVE))
-    fleet.set_service("a", ServiceState("ssh", 22, PortState.OPEN, 1.25, Health.UNKNOWN, "from the live session", at_boot_s=clock.boot_s()))
+    fleet.set_service(
+        "a",
+        ServiceState(
+            "ssh", 22, PortState.OPEN, 1.25, Health.UNKNOWN, "from the live session", at_boot_s=clock.boot_s()
+        ),
+    )
     fleet.set_link("b", new_link(LinkState.UNREACHABLE, layer="tcp", cause="refused", next_step="look"))
     return fleet
 
@@ -45,8 +62,12 @@ def test_the_snapshot_has_the_promised_shape() -> None:
         "age_s", "interval_s", "mode", "cpu", "memory", "disks", "net", "uptime_s", "xid_events", "gpus", "processes", "versions", "agent", "missing",
     } <= first["sample"].keys()  # fmt: skip
     assert {"utilization_pct", "count", "load1", "per_core_pct"} <= first["sample"]["cpu"].keys()
-    assert {"total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes"} <= first["sample"]["memory"].keys()
-    assert {"mount", "total_bytes", "used_bytes", "read_bytes_per_s", "write_bytes_per_s"} <= first["sample"]["disks"][0].keys()
+    assert {"total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes"} <= first["sample"][
+        "memory"
+    ].keys()
+    assert {"mount", "total_bytes", "used_bytes", "read_bytes_per_s", "write_bytes_per_s"} <= first["sample"]["disks"][
+        0
+    ].keys()
     assert first["sample"]["net"][0].keys() >= {"name", "rx_bytes_per_s", "tx_bytes_per_s"}
     assert first["sample"]["gpus"][0].keys() >= {
         "index", "uuid", "name", "utilization_pct", "memory_total_bytes", "memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes",
@@ -87,17 +108,23 @@ def test_a_service_that_was_never_probed_says_so() -> None:
 
 def test_infinities_and_nan_are_never_in_the_json() -> None:
     fleet = _fleet()
-    fleet.ingest("a", sample(1, gpus=(gpu(0, power_w=float("inf"), utilization_pct=float("nan")),)), clock.boot_s(), None)
+    fleet.ingest(
+        "a", sample(1, gpus=(gpu(0, power_w=float("inf"), utilization_pct=float("nan")),)), clock.boot_s(), None
+    )
     found = export.snapshot(fleet)["hosts"][0]["sample"]["gpus"][0]
     assert found["power_w"] is None
     assert found["utilization_pct"] is None
 
 
 def test_prometheus_output_is_parsed_by_its_own_parser_and_has_no_line_for_the_unknown() -> None:
-    families = {f.name: f for f in text_string_to_metric_families(exposition.prometheus(_plain(export.snapshot(_fleet()))))}
+    families = {
+        f.name: f for f in text_string_to_metric_families(exposition.prometheus(_plain(export.snapshot(_fleet()))))
+    }
     temperatures = families["quarterdeck_dev_gpu_temp_celsius"].samples
     assert [(s.labels["gpu"], s.value) for s in temperatures] == [("0", 40.0)]
-    missing = {(s.labels["gpu"], s.labels["field"]): s.labels["reason"] for s in families["quarterdeck_value_missing"].samples}
+    missing = {
+        (s.labels["gpu"], s.labels["field"]): s.labels["reason"] for s in families["quarterdeck_value_missing"].samples
+    }
     assert missing[("1", "temperature_c")] == "gpu_lost"
     assert missing[("", "cpu.per_core_pct")] == "error"
     assert {s.labels["host"]: s.value for s in families["quarterdeck_up"].samples} == {"a": 1.0, "b": 0.0}

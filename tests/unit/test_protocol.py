@@ -46,7 +46,13 @@ def test_a_sample_keeps_its_numbers_and_its_reasons() -> None:
 def test_every_text_of_a_line_is_cleaned() -> None:
     hostile = "ev\x1b[2Jil\u202e\n[red]x"
     lines = [
-        {"t": "h", "mode": hostile, "hostname": hostile, "units": [["docker", hostile, "up", hostile]], "missing": {hostile: "error"}},
+        {
+            "t": "h",
+            "mode": hostile,
+            "hostname": hostile,
+            "units": [["docker", hostile, "up", hostile]],
+            "missing": {hostile: "error"},
+        },
         {"t": "p", "total": 1, "top": [[1, hostile, hostile, None, None]], "gpu": [[0, 1, hostile, hostile, None]]},
         {"t": "n", "layer": hostile, "text": hostile},
         {**_SAMPLE, "disks": [[hostile, hostile, None, None, None, None, {}]]},
@@ -102,7 +108,9 @@ def test_no_bytes_raise_anything_but_a_line_error(raw: bytes) -> None:
         assert str(error)
 
 
-@given(st.lists(st.binary(max_size=30).filter(lambda b: b"\n" not in b and not b.endswith(b"\r")), max_size=20), st.data())
+@given(
+    st.lists(st.binary(max_size=30).filter(lambda b: b"\n" not in b and not b.endswith(b"\r")), max_size=20), st.data()
+)
 def test_lines_survive_any_chunking(lines: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(line + b"\n" for line in lines)
     splitter = LineSplitter()

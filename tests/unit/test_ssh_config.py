@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def _ssh(folder: Path, text: str, **over: object) -> Ssh:
     file = folder / "config"
     file.write_text(text)
-    return Ssh(config_files=(str(file),), known_hosts=(str(folder / "known"),), **over)  # pyright: ignore
+    return Ssh(config_files=(str(file),), known_hosts=(str(folder / "known"),), **over)  # pyright: ignore[reportArgumentType]
 
 
 def test_an_alias_takes_all_that_ssh_config_says(tmp_path: Path) -> None:
@@ -42,8 +42,19 @@ def test_our_own_configuration_wins_over_ssh_config(tmp_path: Path) -> None:
     assert plan.known_hosts[0] == "/kh"
 
 
-@pytest.mark.parametrize(("word", "accepts", "noted"), [("accept-new", True, False), ("no", False, True), ("off", False, True), ("yes", False, False), ("ask", False, False)])
-def test_weaker_host_key_checking_than_accept_new_is_refused_and_said(tmp_path: Path, word: str, accepts: bool, noted: bool) -> None:
+@pytest.mark.parametrize(
+    ("word", "accepts", "noted"),
+    [
+        ("accept-new", True, False),
+        ("no", False, True),
+        ("off", False, True),
+        ("yes", False, False),
+        ("ask", False, False),
+    ],
+)
+def test_weaker_host_key_checking_than_accept_new_is_refused_and_said(
+    tmp_path: Path, word: str, accepts: bool, noted: bool
+) -> None:
     plan = plan_for(Host("a", "a"), _ssh(tmp_path, f"Host a\n StrictHostKeyChecking {word}\n"))
     assert plan.accept_new is accepts
     assert bool(plan.notes) is noted
