@@ -75,7 +75,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "chart_next", "v", "chart_series(1)", "next chart: GPU load, temperature, power, host, network", "host", "chart"
     ),
     Key("chart_previous", "V", "chart_series(-1)", "previous chart", "host"),
-    Key("chart_gpu_next", "right,g", "chart_gpu(1)", "chart of the next GPU", "host", "GPU"),
+    Key("chart_gpu_next", "g,right", "chart_gpu(1)", "chart of the next GPU", "host", "GPU"),
     Key("chart_gpu_previous", "left", "chart_gpu(-1)", "chart of the previous GPU", "host"),
     Key("process_order", "o", "process_order", "processes by GPU memory, CPU or memory", "host", "order"),
     Key("scroll_up", "up,k", "scroll_body(-1)", "scroll up", "host"),

@@ -51,12 +51,11 @@ class MatrixTitle(LinesPanel):
         spans: list[Span] = [(" SIMULATED ", "simulated")] if app.simulated else []
         spans += [
             (" matrix ", "strong"),
+            *([("FAULTS ONLY  ", "accent")] if self.faults_only else []),
             (f"{len(records)} hosts, {live} live  ", "text"),
             (f"{opened} of {total} services open  ", "text"),
-            (f"{faults} hosts with a fault", "bad" if faults else "good"),
+            (f"{faults} with a fault", "bad" if faults else "good"),
         ]
-        if self.faults_only:
-            spans.append(("  FAULTS ONLY", "accent"))
         now = clock_text(app.wall_s(), utc=app.utc)
         room = width - row_width(spans) - len(now) - 1
         return [(*spans, (" " * room, "text"), (now, "muted"), (" ", "text"))] if room > 0 else [clip(spans, width)]
@@ -111,7 +110,6 @@ class MatrixScreen(Screen[None]):
         before = self.deck.fleet_screen.selected
         self.grid.cursor_host = before
         self.grid.take()
-        self.grid.focus()
         self.call_after_refresh(self._settle)
 
     @guarded

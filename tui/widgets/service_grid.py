@@ -94,8 +94,11 @@ def is_fault(record: HostRecord) -> bool:
     return False
 
 
-class ServiceGrid(ScrollView, can_focus=True):
-    """The grid. Ask ``take`` to look at the fleet again; it redraws the lines that changed."""
+class ServiceGrid(ScrollView, can_focus=False):
+    """The grid. Ask ``take`` to look at the fleet again; it redraws the lines that changed.
+
+    Its keys are the screen's: a focused scroll view would scroll by itself instead of moving the cursor.
+    """
 
     class Moved(Message):
         """The cursor is on another cell."""
