@@ -13,6 +13,7 @@ import signal
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import App
+from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from probes import clock
 from probes.model import LinkState, Severity
@@ -46,6 +47,13 @@ def _commands_provider() -> type[Provider]:
     from tui.commands import QuarterdeckProvider  # noqa: PLC0415 - after first paint
 
     return QuarterdeckProvider
+
+
+class AsciiScrollBarRender(ScrollBarRender):
+    """A scrollbar without block characters: its thumb is reversed spaces."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "]
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "]
 
 
 class QuarterdeckApp(App[int]):
@@ -114,6 +122,8 @@ class QuarterdeckApp(App[int]):
         """Theme, signs, clock and keys as configured; NO_COLOR and the arguments win."""
         self.theme = "mono" if self.no_color else self.settings.theme
         self.glyphs: Glyphs = glyphs_for(self.settings.ascii if self._ascii_only is None else self._ascii_only)
+        self.set_class(self.ascii, "-ascii")
+        ScrollBar.renderer = AsciiScrollBarRender if self.ascii else ScrollBarRender
         self.utc = self.settings.utc if self._utc is None else self._utc
         self.set_keymap({key: value for key, value in self.settings.keys.items() if key in keys.ids()})
 
@@ -326,6 +336,16 @@ class QuarterdeckApp(App[int]):
     def action_command_line(self) -> None:
         """Open the command line."""
         self._open_command_line()
+
+    async def action_command_palette(self) -> None:  # type: ignore[override]
+        """Open the palette; its signs are spelt in ASCII where need be."""
+        from textual.command import CommandPalette, SearchIcon  # noqa: PLC0415 - after first paint
+
+        if CommandPalette.is_open(cast("App[object]", self)):
+            return
+        await self.push_screen(CommandPalette(placeholder="a command or a host", id="--command-palette"))
+        if self.ascii:
+            self.screen.query_one(SearchIcon).icon = "/"
 
     def _open_command_line(self, value: str = "", mistake: str = "") -> None:
         from tui.screens.command_line import CommandLine  # noqa: PLC0415 - after first paint

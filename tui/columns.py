@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -140,6 +140,8 @@ def _place(width: int, sizes: dict[str, int], *, wide: bool) -> Layout:
         size = min(size, width - x)
         placed.append(Placed(column, x, size, column.wide_title if wide and column.wide_title else column.title))
         x += size + 1
+    last = placed[-1]
+    placed[-1] = replace(last, width=width - last.x)
     return Layout(width, wide, tuple(placed))
 
 

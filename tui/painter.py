@@ -139,7 +139,7 @@ class Painter:
         power = f" {g.separator} {short_watts(t.power)} of {t.power_n}" if t.power is not None else ""
         width = self.layout.width
         name = f"{sign} {line.name} "
-        text = f"{g.separator} {t.hosts} hosts: {counts}{gpus}{lost}{util}{power}"
+        text = f"{g.separator} {t.hosts} {'host' if t.hosts == 1 else 'hosts'}: {counts}{gpus}{lost}{util}{power}"
         whole = fit(name + text, width, ellipsis=g.ellipsis)
         cut = min(len(name), len(whole))
         return [Segment(whole[:cut], p.group), Segment(whole[cut:], p.muted)]

@@ -49,14 +49,15 @@ def matching(text):
 @given(st.text(max_size=80) | st.text(alphabet="temphostlive<>=!~&|()\"'?*. 0189%", max_size=40))
 def test_any_text_is_a_filter_or_a_mistake_with_a_place_in_it(text):
     try:
-        wanted = parse(text)
+        wanted, mistake = parse(text), None
     except FilterError as error:
-        assert 0 <= error.position <= len(text)
-        assert error.message
-    else:
-        if wanted is not None:
-            for row in ROWS:
-                assert wanted.matches(row, BOOT_S) in (True, False)
+        wanted, mistake = None, error
+    if mistake is not None:
+        assert 0 <= mistake.position <= len(text)
+        assert mistake.message
+    elif wanted is not None:
+        for row in ROWS:
+            assert wanted.matches(row, BOOT_S) in (True, False)
 
 
 @given(EXPRESSIONS)

@@ -191,7 +191,8 @@ class FleetScreen(Screen[None]):
         """Pick a column."""
         from tui.screens.dialogs import Pick  # noqa: PLC0415 - after first paint
 
-        choices = [(column.key, f"{column.title:<10} {column.description}") for column in COLUMNS]
+        text = self._qd.glyphs.text
+        choices = [(column.key, text(f"{column.title:<10} {column.description}")) for column in COLUMNS]
         self.app.push_screen(Pick("sort by", choices, self.board.sort), self._picked)
 
     def _picked(self, key: str | None) -> None:

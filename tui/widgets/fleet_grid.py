@@ -6,7 +6,7 @@ follows its host when the order changes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from rich.segment import Segment
 from textual.geometry import Size
@@ -44,7 +44,6 @@ class FleetGrid(ScrollView, can_focus=True):
     """The rows. The selection is a host id (or a group's name), never an index."""
 
     BINDINGS = keys.bindings("grid")
-    EMPTY: ClassVar[str] = "no host matches"
 
     class Opened(Message):
         """A host was double-clicked."""
@@ -103,7 +102,8 @@ class FleetGrid(ScrollView, can_focus=True):
         lines = self.board.lines
         painter = self.painter
         if at >= len(lines):
-            text = f" {self.EMPTY}" if at == 0 and not lines else ""
+            why = "no host matches" if self.board.rows else "no hosts are configured"
+            text = f" {why}" if at == 0 and not lines else ""
             return Strip([Segment(fit(text, width), self._qd.palette.muted)], width)
         line = lines[at]
         if isinstance(line, Row):
@@ -272,7 +272,8 @@ class GridHeader(Widget):
             if chosen:
                 descending = (place.column.key not in ("host", "reason")) is not board.reverse
                 mark = g.down if descending else g.up
-                title = fit(title, place.width - 1).rstrip() + mark if place.width > 1 else mark
+                gap = " " if app.ascii and len(title) + 2 <= place.width else ""
+                title = fit(title, place.width - 1).rstrip() + gap + mark if place.width > 1 else mark
             if place.x > x:
                 out.append(Segment(" " * (place.x - x), p.header))
             text = fit(title, place.width, right=place.column.right, ellipsis=g.ellipsis)

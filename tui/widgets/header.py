@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from probes.judge.condition import Level
 from probes.model import LinkState
-from tui.format import clock_text, short_watts
+from tui.format import cells, clock_text, short_watts
 from tui.glyphs import WORDS
 from tui.widgets.drawn import DrawnLines, Piece, joined
 
@@ -16,12 +16,27 @@ if TYPE_CHECKING:
     from tui.board import Totals
 
 
+#: the states that are counted in the header, what must not be overlooked first
+_ORDER: Final = (
+    LinkState.HOST_KEY_CHANGED,
+    LinkState.UNREACHABLE,
+    LinkState.AUTH_FAILED,
+    LinkState.AGENT_FAILED,
+    LinkState.HOST_KEY_UNKNOWN,
+    LinkState.STALE,
+    LinkState.CONNECTING,
+    LinkState.PAUSED,
+)
+
+
 class HeaderBar(DrawnLines):
     """Two lines at the top of every screen; one where the terminal is low."""
 
     def draw(self, width: int, height: int) -> list[list[Segment]]:
-        """Totals and time; faults, GPUs and what is selected."""
+        """Totals and time; faults, GPUs and what is selected. With more lines: all that a tiny terminal can say."""
         totals = self.qd.board.totals
+        if height > 2:
+            return self._tiny(totals, width, height)
         first = joined(self._hosts(totals, width), self._time(), width, self.palette.text)
         if height < 2:
             return [first]
@@ -33,15 +48,36 @@ class HeaderBar(DrawnLines):
         if self.qd.simulated:
             pieces.append(Piece(" SIMULATED ", p.simulated, 0))
         pieces.append(Piece("quarterdeck", p.strong, 6))
-        pieces.append(Piece(f"{t.live}/{t.hosts} hosts live", p.good if t.live == t.hosts else p.text, 1))
+        pieces.append(
+            Piece(
+                f"{t.live}/{t.hosts} {'host' if t.hosts == 1 else 'hosts'} live",
+                p.good if t.live == t.hosts else p.text,
+                1,
+            )
+        )
         wide = width >= 110
-        for state, words in WORDS.items():
+        for state in _ORDER:
+            words = WORDS[state]
             count = t.states.get(state, 0)
-            if count and state is not LinkState.LIVE:
+            if count:
                 calm = state in (LinkState.CONNECTING, LinkState.PAUSED)
                 rank = 5 if calm else 4
                 pieces.append(Piece(f"{count} {words[0 if wide else 1]}", p.muted if calm else p.bad, rank))
         return pieces
+
+    def _tiny(self, t: Totals, width: int, height: int) -> list[list[Segment]]:
+        plain = self.palette.text
+        lines: list[list[Piece]] = [[]]
+        small = Piece("terminal too small", self.palette.warn)
+        first = Piece(f"{t.live}/{t.hosts} live", self.palette.text)
+        marks = [piece for piece in self._hosts(t, width) if piece.rank == 0]
+        for piece in [*marks, first, *self._faults(t), *self._gpus(t), small]:
+            used = sum(cells(other.text) + 2 for other in lines[-1])
+            if lines[-1] and used + cells(piece.text) > width:
+                lines.append([])
+            lines[-1].append(piece._replace(rank=0))
+        lines += [[]] * (height - len(lines))
+        return [joined(line, [], width, plain) for line in lines[:height]]
 
     def _time(self) -> list[Piece]:
         p = self.palette
