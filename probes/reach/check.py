@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +9,7 @@ from probes.model import Health, PortState, ServiceKind, ServiceState
 from probes.reach.dial import dial
 from probes.reach.http import Ask, HttpResult, Limits, http_check
 from probes.reach.kinds import expectation
+from probes.reach.openings import Openings, TunnelSilentError
 from probes.reach.resolve import literal_address
 from probes.reach.stream import SocketStream, Stream, TunnelStream
 from probes.reach.tls import TlsContexts
@@ -33,14 +33,15 @@ class Checker:
 
     def __init__(self, resolver: Resolver, tunnels: Tunnels, intervals: Intervals) -> None:
         self._resolver = resolver
-        self._tunnels = tunnels
+        self._openings = Openings(tunnels)
         self._contexts = TlsContexts()
         self._limits = Limits()
         self.intervals = intervals
 
-    def close(self) -> None:
-        """Let go of the threads."""
+    async def close(self) -> None:
+        """Let go of the threads, and of tunnels that are still being opened."""
         self._contexts.close()
+        await self._openings.close()
 
     def forget(self, host: Host) -> None:
         """Have the host's name resolved anew next time."""
@@ -81,17 +82,15 @@ class Checker:
         answer = await self._ask(SocketStream(best.sock), route, service, wanted)
         return _answered(service, answer, phases, also=dialled.detail, connect_ms=best.connect_ms)
 
-    async def through(self, host: Host, route: Route, service: Service) -> ServiceState:
+    async def through(self, host_id: str, route: Route, service: Service) -> ServiceState:
         """Connect from the jump host. A time over two networks is no connect time: it is the phase ``tunnel``."""
         via = route.via
-        limit_s = self.intervals.tcp_s + _TUNNEL_EXTRA_S
         began_ns = time.perf_counter_ns()
         try:
-            async with asyncio.timeout(limit_s):
-                reader, writer = await self._tunnels.open(host.id, service.port)
-        except TimeoutError:
-            why = f"no answer to the jump host's connect within {limit_s:g} s"
-            return _state(service, PortState.FILTERED, why, via=via)
+            limit_s = self.intervals.tcp_s + _TUNNEL_EXTRA_S
+            reader, writer = await self._openings.open(host_id, service.name, service.port, limit_s)
+        except TunnelSilentError as silent:
+            return _state(service, PortState.FILTERED, str(silent), via=via)
         except TunnelRefused as refused:
             verdict = judge_refusal(refused.reason_code, refused.text)
             return _state(service, verdict.state, verdict.detail, via=via)

@@ -17,20 +17,21 @@ if TYPE_CHECKING:
 
 _MOST: Final = 2048
 _LEAST: Final = 64
+#: descriptors for everything else: terminal, log, jump hosts, agents
+_OTHERS: Final = 256
 
 
-def places() -> int:
-    """How many probes at once suit this process: a quarter of its file descriptors, within reason."""
+def places(hosts: int) -> int:
+    """How many probes at once suit this process: half of the file descriptors that its sessions leave over."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST if soft == resource.RLIM_INFINITY else max(_LEAST, min(_MOST, soft // 4))
+    return _MOST if soft == resource.RLIM_INFINITY else max(_LEAST, min(_MOST, (soft - hosts - _OTHERS) // 2))
 
 
 class Gate:
     """``limit`` places, of which those who are slow may hold three quarters. First come, first served in each lane."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._slow_limit = max(1, limit * 3 // 4)
+        self.limit = limit
         self.inside = 0
         self.slow_inside = 0
         self._waiting: tuple[deque[asyncio.Future[None]], deque[asyncio.Future[None]]] = (deque(), deque())
@@ -72,7 +73,7 @@ class Gate:
                     ticket.set_result(None)
 
     def _has_room(self, *, slow: bool) -> bool:
-        return self.inside < self._limit and (not slow or self.slow_inside < self._slow_limit)
+        return self.inside < self.limit and (not slow or self.slow_inside < max(1, self.limit * 3 // 4))
 
     def _take(self, *, slow: bool) -> None:
         self.inside += 1

@@ -33,6 +33,10 @@ MAX_BODY_BYTES: Final = 256 * 1024
 BODY_GRACE_S: Final = 1.0
 
 
+#: what h11 must know of our request to read the answer to it
+_A_REQUEST: Final = h11.Request(method="GET", target="/", headers=[("Host", "-"), ("Connection", "close")])
+
+
 class Limits(Struct, frozen=True):
     """How long each phase may take. ``total_s`` is from the first byte sent to the last one read."""
 
@@ -167,18 +171,16 @@ class _Exchange:
         )
 
     def _request(self) -> bytes:
-        request = h11.Request(
-            method="GET",
-            target=quote(self._ask.wanted.path, safe="/?#[]@!$&'()*+,;=:%-._~"),
-            headers=[
-                ("Host", quote(self._ask.host_header, safe="[]:.%")),
-                ("User-Agent", user_agent()),
-                ("Accept", "application/json, */*;q=0.5"),
-                ("Accept-Encoding", "identity"),
-                ("Connection", "close"),
-            ],
-        )
-        return (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
+        """The request as bytes; h11 is only told that one was sent, since building it costs as much as all the rest."""
+        self._http.send(_A_REQUEST)
+        self._http.send(h11.EndOfMessage())
+        # quote leaves neither a space nor a line end: what the configuration says cannot break out of its line
+        target = quote(self._ask.wanted.path, safe="/?#[]@!$&'()*+,;=:%-._~")
+        host = quote(self._ask.host_header, safe="[]:.%")
+        return (
+            f"GET {target} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: {user_agent()}\r\n"
+            "Accept: application/json, */*;q=0.5\r\nAccept-Encoding: identity\r\nConnection: close\r\n\r\n"
+        ).encode("ascii")
 
     async def _response(self) -> h11.Response:
         while True:

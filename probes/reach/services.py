@@ -70,7 +70,7 @@ class ServiceProber:
         self._routes = routes or ConfiguredRoutes()
         self._checker = Checker(resolver, tunnels or NoTunnels(), settings.intervals)
         self._schedule = Schedule(self._interval_s)
-        self._gate = Gate(places())
+        self._gate = Gate(places(len(fleet.hosts)))
         self._services: dict[str, tuple[Service, ...]] = {}
         self._links: dict[str, Link] = {}
         self._layout = -1
@@ -102,7 +102,7 @@ class ServiceProber:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            self._checker.close()
+            await self._checker.close()
 
     def apply(self, settings: Settings) -> None:
         """Take a reloaded configuration; the store must have its hosts already."""
@@ -142,6 +142,7 @@ class ServiceProber:
     def _sync(self, now: float) -> None:
         """Take the store's present hosts and services into the schedule."""
         self._layout = self._fleet.layout_version
+        self._gate.limit = places(len(self._fleet.hosts))
         before = self._services
         hosts = (record.host for record in self._fleet.hosts.values())
         self._services = {host.id: host.services for host in hosts if host.services}
@@ -259,7 +260,7 @@ class ServiceProber:
                 if route.via is None:
                     state = await self._checker.direct(route, service, addresses, dns_ms)
                 else:
-                    state = await self._checker.through(host, route, service)
+                    state = await self._checker.through(host.id, route, service)
             except Exception as error:  # a defect of ours in one check must not end the others; it is shown and logged
                 log.exception("probe of %s on %s", service.name, host.id)
                 why = f"the probe itself failed: {type(error).__name__}: {clean(str(error), 120)}"

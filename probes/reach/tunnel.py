@@ -41,7 +41,7 @@ class Tunnels(Protocol):
     async def open(self, host_id: str, port: int) -> tuple[TunnelReader, TunnelWriter]:
         """Open one over the jump connection that is already there; never makes a new connection for it.
 
-        Cancelled, it must not leave a channel behind.
+        It may take as long as the jump host's own connect does, minutes for a port that is silent.
 
         Raises:
             TunnelRefused: the jump host refused, or could not connect.

@@ -68,6 +68,20 @@ async def test_request_is_exactly_what_is_needed() -> None:
     assert "origin" not in fields
 
 
+async def test_a_path_cannot_break_out_of_its_line() -> None:
+    async with stand_in(answer("ok")) as server:
+        await check(server.port, Service("s", 1, ServiceKind.HTTP, "/a\r\nOrigin: x\r\n\r\n"), name="h\r\nX: y")
+    lines = server.requests[0].decode("ascii").split("\r\n")
+    assert lines[0] == "GET /a%0D%0AOrigin:%20x%0D%0A%0D%0A HTTP/1.1"
+    assert [line.partition(":")[0] for line in lines[1:] if line] == [
+        "Host",
+        "User-Agent",
+        "Accept",
+        "Accept-Encoding",
+        "Connection",
+    ]
+
+
 def test_host_header_of_ipv6_and_of_default_ports() -> None:
     wanted = expectation(kind(ServiceKind.HTTP))
     assert wanted is not None

@@ -164,5 +164,7 @@ async def test_place_given_in_the_moment_of_a_cancellation_is_passed_on() -> Non
     assert gate.inside == 1
 
 
-def test_places_leave_descriptors_for_the_rest() -> None:
-    assert 64 <= places() <= 2048
+def test_places_leave_descriptors_for_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    for soft, hosts, expected in ((1024, 10, 379), (1024, 1000, 64), (1 << 20, 5000, 2048), (-1, 5000, 2048)):
+        monkeypatch.setattr("resource.getrlimit", lambda _, soft=soft: (soft, soft))
+        assert places(hosts) == expected

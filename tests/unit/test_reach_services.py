@@ -23,6 +23,7 @@ from probes.model import (
     ServiceState,
 )
 from probes.reach import services as services_module
+from probes.reach.openings import Openings, TunnelSilentError
 from probes.reach.resolve import Resolver
 from probes.reach.services import Route, ServiceProber, TunnelRefused, TunnelUnavailable
 from probes.reach.ssh_state import ssh_state
@@ -459,13 +460,67 @@ async def test_what_a_jump_host_says_is_what_is_said(outcome: Exception, state: 
     assert words in found.detail
 
 
-async def test_jump_host_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("probes.reach.check._TUNNEL_EXTRA_S", 0.0)
+async def test_jump_host_that_hangs_is_asked_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probes.reach.check._TUNNEL_EXTRA_S", -0.4)
     jump = Jump("hang")
-    (found,) = await through(jump, Service("a", 80))
-    assert found.state is PortState.FILTERED
-    assert "no answer to the jump host's connect" in found.detail
+    target = host(Service("a", 80), address="10.255.255.1", proxy_jump="bastion")
+    rig = Rig(target, tunnels=jump, interval_s=0.2)
+    async with running(rig):
+        (first,) = await rig.known("gpu", "a")
+        await until(lambda: (s := rig.state("gpu", "a")) is not None and s.at_boot_s > first.at_boot_s + 0.3)
+        assert first.state is PortState.FILTERED
+        assert "no answer to the jump host's connect for 0.1 s" in first.detail
+        assert jump.opened == [("gpu", 80)]
+        assert rig.prober.in_flight <= 1
     assert jump.cancelled == 1
+    assert not other_tasks()
+
+
+class SlowTunnels:
+    """Opens when told; remembers whether what it opened was closed."""
+
+    def __init__(self) -> None:
+        self.go = asyncio.Event()
+        self.opened = 0
+        self.closed = 0
+
+    async def open(self, host_id: str, port: int) -> Any:
+        self.opened += 1
+        await self.go.wait()
+        return self, self
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+async def test_tunnel_that_comes_too_late_is_closed_and_then_asked_for_again() -> None:
+    tunnels = SlowTunnels()
+    openings = Openings(tunnels)
+    for _ in range(3):
+        with pytest.raises(TunnelSilentError):
+            await openings.open("gpu", "a", 80, 0.01)
+    assert tunnels.opened == 1
+    tunnels.go.set()
+    await until(lambda: tunnels.closed == 1)
+    assert await openings.open("gpu", "a", 80, 5.0) == (tunnels, tunnels)
+    assert (tunnels.opened, tunnels.closed) == (2, 1), "an open one belongs to who asked"
+    await openings.close()
+    assert not other_tasks()
+
+
+async def test_waiting_for_a_tunnel_can_be_cancelled_at_any_moment() -> None:
+    tunnels = SlowTunnels()
+    openings = Openings(tunnels)
+    waiting = asyncio.create_task(openings.open("gpu", "a", 80, 30.0))
+    await until(lambda: tunnels.opened == 1)
+    tunnels.go.set()
+    # the tunnel opens and the one who waits is cancelled before it can take it
+    await openings._openings["gpu", "a", 80].task
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert tunnels.closed == 1
+    await openings.close()
 
 
 async def test_without_tunnels_nothing_behind_a_jump_host_is_probed() -> None:
