@@ -1,13 +1,14 @@
 # The agent for hosts without a usable Python: POSIX sh, builtins where it matters, nothing written to disk.
 #
 # It forwards raw text; probes/hosts/frames.py computes. Every line starts with a letter and a space:
-#   B uptime      a sample begins        c/m/l/n/d ...  stat, meminfo, loadavg, net/dev, diskstats (";" between lines)
+#   B uptime      a sample begins        c/m/l/n/d ...  stat, meminfo, loadavg, net/dev, diskstats
 #   a ...         stat of own processes  E              the sample ends
 #   H key value   hello facts            h token uptime a heartbeat was read
 #   g ...         nvidia-smi --query-gpu lines          G status  it exited
 #   M/D ...       mounts, df lines       P/U/W ...      processes, their owners, passwd
 #   A/L/T ...     nvidia-smi apps, -L, table            K ...     kernel log      S/C ...  systemd, docker
-# Lines stay under 4,000 bytes, so that several writers do not mix inside one.
+# Several lines of a source travel in one, with ";" (what we compose) or a unit separator (what programs print) between
+# them. Lines stay under 4,000 bytes, so that several writers do not mix inside one.
 #
 # Life: requests are read by the reader; the ticker, jobs and nvidia-smi are its children. Each names its process to the
 # undertaker through a pipe (fd 4). When the reader is gone, however it ended, the mourner reads the end of a pipe that
@@ -17,6 +18,7 @@ set -f
 LC_ALL=C
 export LC_ALL
 unset CDPATH ENV
+QD_SEP=$(printf '\037')
 QD_A='index,uuid,name,driver_version,utilization.gpu,memory.total,memory.used,memory.free,memory.reserved,temperature.gpu,power.draw,enforced.power.limit,clocks.sm,clocks.mem,fan.speed,pstate,clocks_event_reasons.active,ecc.errors.corrected.volatile.total,ecc.errors.uncorrected.volatile.total,pcie.link.gen.current,pcie.link.width.current,mig.mode.current'
 QD_B='index,uuid,name,driver_version,utilization.gpu,memory.total,memory.used,memory.free,temperature.gpu,power.draw,enforced.power.limit,clocks.sm,clocks.mem,fan.speed,pstate,clocks_throttle_reasons.active,ecc.errors.corrected.volatile.total,ecc.errors.uncorrected.volatile.total,pcie.link.gen.current,pcie.link.width.current'
 QD_C='index,uuid,name,driver_version,utilization.gpu,memory.total,memory.used,memory.free,temperature.gpu,power.draw'
@@ -61,12 +63,18 @@ nappish() {
   trap '[ -n "$qd_nap" ] && kill "$qd_nap" 2>/dev/null; exit 0' TERM
 }
 
-# tag LETTER: forward stdin, each line prefixed
+# tag LETTER: forward stdin under that letter, as many lines in one as fit, between unit separators
 tag() {
   me k
+  buf=
   while IFS= read -r line; do
-    printf '%s %.3900s\n' "$1" "$line"
+    if [ ${#buf} -gt 0 ] && [ $((${#buf} + ${#line})) -gt 3500 ]; then
+      printf '%s %s\n' "$1" "$buf"
+      buf=
+    fi
+    [ ${#line} -gt 3500 ] || buf="$buf${buf:+$QD_SEP}$line"
   done
+  flush "$1"
 }
 
 # --- the ticker -----------------------------------------------------------------------------------------------------
@@ -108,27 +116,27 @@ sample() {
   echo E
 }
 
+# the processes of this agent: this one, and the shell, the reader and the nvidia-smi loop with their children
 own() {
   read -r line </proc/self/stat && put a "$line"
-  for pid in $QD_READER $QD_SMI; do
-    if [ -r "/proc/$pid/stat" ] && read -r line <"/proc/$pid/stat"; then put a "$line"; fi
-    if [ -r "/proc/$pid/task/$pid/children" ] && [ "$pid" = "$QD_SMI" ]; then
-      read -r kids <"/proc/$pid/task/$pid/children"
-      for kid in $kids; do
-        if [ -r "/proc/$kid/stat" ] && read -r line <"/proc/$kid/stat"; then put a "$line"; fi
-      done
-    fi
-  done 2>/dev/null
+  for pid in $$ $QD_READER $QD_SMI; do
+    read -r line <"/proc/$pid/stat" && put a "$line"
+    kids=
+    [ -r "/proc/$pid/task/$pid/children" ] && read -r kids <"/proc/$pid/task/$pid/children"
+    for kid in $kids; do
+      read -r line <"/proc/$kid/stat" && put a "$line"
+    done
+  done
   flush a
-}
+} 2>/dev/null
 
-# job NAME FUNCTION: run in the background, never two of one name: a hung one is left hanging, not multiplied
+# job NAME FUNCTION [ARGUMENT]: run in the background, never two of one name: a hung one is left alone, not multiplied
 job() {
-  eval "old=\$job_$1"
+  eval "old=\${job_$1:-}"
   if [ -n "$old" ] && kill -0 "$old" 2>/dev/null; then return; fi
   (
     me k
-    "$2"
+    "$2" "${3:-}"
   ) </dev/null 2>/dev/null &
   eval "job_$1=\$!"
 }
@@ -141,48 +149,59 @@ child() {
   )
 }
 
-mounts() {
+# which mounts are worth a row, by the rest of a line of mountinfo
+is_local() {
+  case $1 in
+  *" - ext"[234]" "* | *" - xfs "* | *" - btrfs "* | *" - zfs "* | *" - f2fs "* | *" - jfs "* | *" - fuseblk "*) return 0 ;;
+  *" - bcachefs "* | *" - exfat "* | *" - ntfs"*) return 0 ;;
+  esac
+  return 1
+}
+is_network() {
+  case $1 in
+  *" - nfs"* | *" - cifs "* | *" - smb3 "* | *" - ceph "* | *" - lustre "* | *" - gpfs "* | *" - fuse."*) return 0 ;;
+  *" - beegfs "* | *" - glusterfs "* | *" - afs "* | *" - wekafs "* | *" - 9p "* | *" - virtiofs "*) return 0 ;;
+  esac
+  return 1
+}
+
+# all mounts, and the sizes of the local ones by one df
+disks() {
   set --
   buf=
-  while IFS= read -r line; do
-    case $line in
-    *" - ext"[234]" "* | *" - xfs "* | *" - btrfs "* | *" - zfs "* | *" - f2fs "* | *" - jfs "* | *" - fuseblk "* | *" - exfat "*) ;;
-    *" - nfs"* | *" - cifs "* | *" - smb3 "* | *" - ceph "* | *" - lustre "* | *" - gpfs "* | *" - fuse."* | *" - 9p "* | *" - virtiofs "*) ;;
-    *" / / "*) ;;
-    *) continue ;;
-    esac
-    put M "$line"
+  while read -r id parent dev root mount rest; do
+    if [ "$mount" = / ] || is_local "$rest"; then
+      case $mount in
+      *\\*) ;;
+      *)
+        [ -d "$mount" ] || continue
+        [ $# -lt 64 ] && set -- "$@" "$mount"
+        ;;
+      esac
+    else
+      is_network "$rest" || continue
+    fi
+    put M "$id $parent $dev $root $mount $rest"
   done </proc/self/mountinfo
   flush M
   echo "M ."
-}
-
-# sizes of local file systems in one df, of those behind a network in one df each: only these can hang
-disks() {
-  mounts
-  set --
-  while read -r id parent dev root mount rest; do
-    case $mount in *\\*) continue ;; esac
-    case $rest in
-    *" - ext"[234]" "* | *" - xfs "* | *" - btrfs "* | *" - zfs "* | *" - f2fs "* | *" - jfs "* | *" - fuseblk "* | *" - exfat "*) ;;
-    *) [ "$mount" = / ] || continue ;;
-    esac
-    [ $# -lt 64 ] && set -- "$@" "$mount"
-  done </proc/self/mountinfo
   [ $# -gt 0 ] && child df -Pk "$@" 2>/dev/null | tag D
   echo "D ."
 }
+
+# the sizes of those behind a network by a df each, since only these can hang
 netdisks() {
-  count=0
+  nets=0
   while read -r id parent dev root mount rest; do
-    case $mount in *\\*) continue ;; esac
-    case $rest in
-    *" - nfs"* | *" - cifs "* | *" - smb3 "* | *" - ceph "* | *" - lustre "* | *" - gpfs "* | *" - fuse."* | *" - 9p "* | *" - virtiofs "*) ;;
-    *) continue ;;
-    esac
-    count=$((count + 1))
-    [ "$count" -le 16 ] && child df -Pk "$mount" 2>/dev/null | tag D
+    case $mount in / | *\\*) continue ;; esac
+    is_network "$rest" || continue
+    nets=$((nets + 1))
+    [ "$nets" -le 16 ] && job "net$nets" netdisk "$mount"
   done </proc/self/mountinfo
+}
+netdisk() {
+  child df -Pk "$1" | tag D
+  echo "D . $1"
 }
 
 processes() {
@@ -292,7 +311,7 @@ ticker() {
     sample
     if due disks 10; then
       job disks disks
-      job netdisks netdisks
+      netdisks
     fi
     # the first scan only tells the second what to compare with
     if [ "$QD_EVERY" = 1 ] || [ "$count" = 1 ] || due processes 30; then

@@ -161,10 +161,10 @@ class GpuFrames:
             out.append(msgspec.structs.replace(mig, memory_total_bytes=total, memory_used_bytes=used))
         return tuple(out)
 
-    def processes(self) -> tuple[Sequence[tuple[int, App]] | None, Missing]:
+    def processes(self, *, has_smi: bool) -> tuple[Sequence[tuple[int, App]] | None, Missing]:
         """((GPU index, process) of all GPU processes, reasons): compute from the query, graphics from the table."""
-        if not self._rows and self._apps is None:
-            return None, {"gpu": self._app_why or "unsupported"}
+        if not has_smi:
+            return None, {"gpu": "unsupported"}
         if self._apps is None:
             return None, {"gpu": self._app_why or "error"}
         by_uuid = {row.gpu.uuid: index for index, (row, _) in self._rows.items() if row.gpu.uuid is not None}

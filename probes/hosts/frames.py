@@ -85,9 +85,12 @@ class FrameDecoder:
                 self._part(_PARTS[letter], rest)
                 return self._take_notes()
             if letter == "a":
-                self._own = rest[:8192]
+                if len(self._own) < 16384:
+                    self._own += rest + b";"
                 return ()
-            lines = self._handlers[letter](rest.decode("utf-8", "replace"))
+            lines: list[Line] = []
+            for text in rest.decode("utf-8", "replace").split("\x1f"):
+                lines += self._handlers[letter](text)
         except LineError:
             raise
         except (ValueError, IndexError, KeyError, OverflowError, TypeError, msgspec.MsgspecError) as error:
@@ -164,9 +167,11 @@ class FrameDecoder:
             pid = stat.split(b" ", 1)[0]
             right = stat.rfind(b")")
             values = stat[right + 2 :].split()
-            if right < 0 or len(values) < 22 or not pid.isdigit() or len(spent) >= 32:
+            if right < 0 or len(values) < 22 or not pid.isdigit() or len(spent) >= 64:
                 continue
             # children that ended and were waited for count too: sleeps, df, nvidia-smi queries
+            if pid + values[19] in spent:
+                continue
             spent[pid + values[19]] = sum(int(value) for value in values[11:15])
             rss += int(values[21]) * page
         before, self._own_before = self._own_before, spent
@@ -251,7 +256,7 @@ class FrameDecoder:
         if not text.startswith(". "):
             self._procs.line(text, self._number("page", 4096))
             return ()
-        gpus, why = self._gpus.processes()
+        gpus, why = self._gpus.processes(has_smi=self._facts.get("smi") != "no")
         return self._procs.finish(text[2:], self._number("ticks", 100), gpus, why)
 
     def _unit_line(self, text: str) -> Sequence[Line]:
@@ -287,7 +292,7 @@ class _Mounts:
         self._entries: list[tuple[str, str, str, str, str]] | None = None
         self._sizes: dict[str, tuple[int, int, float]] = {}
         self._asked_s: float | None = None
-        self._answered = False
+        self._answered: set[str] = set()
 
     def mount(self, text: str) -> None:
         """A mountinfo line, or the end of the list."""
@@ -307,9 +312,10 @@ class _Mounts:
     _ROW: Final = re.compile(r"\S.*?\s+([0-9]{1,16})\s+(-?[0-9]{1,16})\s+(-?[0-9]{1,16})\s+(?:[0-9]+%|-)\s+(/.*)")
 
     def df(self, text: str, now_s: float | None) -> None:
-        """One line of `df -Pk` (header and noise are passed over), or its end."""
-        if text.strip() == ".":
-            self._answered = True
+        """One line of `df -Pk` (others are passed over), or its end: ``.``, and the mount of a network one."""
+        if text.startswith("."):
+            if len(self._answered) < _MAX_LINES:
+                self._answered.add(text[1:].strip())
             return
         found = self._ROW.match(text)
         if found is None or now_s is None or len(self._sizes) >= agent.MAX_DISKS * 2:
@@ -325,16 +331,15 @@ class _Mounts:
         if self._asked_s is None:
             self._asked_s = now_s
         rows: list[tuple[str, str, str, int | None, int | None, str | None]] = []
-        for mount, device, _, numbers, _ in self._entries:
+        for mount, device, kind, numbers, _ in self._entries:
             size = self._sizes.get(mount)
             if size is not None and now_s - size[2] <= _DISKS_OLD_S:
                 rows.append((mount, device, numbers, size[0], size[1], None))
                 continue
             waiting = now_s - self._asked_s <= agent.STUCK_S
             # df came to its end without a row: it could not read that one; no end: it hangs
-            reason = (
-                "not_yet" if waiting and size is None else "error" if self._answered and size is None else "timeout"
-            )
+            answered = (mount if kind in agent.NETWORK_FS and mount != "/" else "") in self._answered
+            reason = "not_yet" if waiting and size is None else "error" if answered and size is None else "timeout"
             rows.append((mount, device, numbers, None, None, reason))
         return rows
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from probes.hosts import bootstrap
@@ -139,10 +141,8 @@ class AgentRun:
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stderr):
             assert pipe is not None
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
         assert self.process.stdout is not None
         if self.boot is not None and self.boot.kind != "none" and self._thread.ident is not None:
             self._thread.join(5)
@@ -152,17 +152,16 @@ class AgentRun:
 def session_members(session: int) -> dict[int, str]:
     """{pid: command name} of the living processes of a session: whatever an agent left behind is among them."""
     found: dict[int, str] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
             continue
         try:
-            with open(f"/proc/{name}/stat", "rb") as file:
-                raw = file.read()
+            raw = (folder / "stat").read_bytes()
         except OSError:
             continue
         fields = raw[raw.rindex(b")") + 2 :].split()
         if int(fields[3]) == session and fields[0] not in (b"Z", b"X"):
-            found[int(name)] = raw[raw.index(b"(") + 1 : raw.rindex(b")")].decode()
+            found[int(folder.name)] = raw[raw.index(b"(") + 1 : raw.rindex(b")")].decode()
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -30,4 +29,4 @@ class NvmlDouble:
         """Replace what it is told (see nvml_double.c), in one step."""
         fresh = self._control.with_suffix(".new")
         fresh.write_text("".join(f"{line}\n" for line in lines), encoding="ascii")
-        os.replace(fresh, self._control)
+        fresh.replace(self._control)

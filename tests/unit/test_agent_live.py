@@ -57,8 +57,8 @@ def test_a_sample_says_what_proc_says() -> None:
     root = next(disk for disk in sample.disks if disk.mount == "/")
     assert root.total_bytes == sizes.f_blocks * sizes.f_frsize
     assert root.used_bytes == pytest.approx((sizes.f_blocks - sizes.f_bfree) * sizes.f_frsize, rel=0.05)
-    with open("/proc/loadavg", encoding="ascii") as file:
-        assert sample.cpu.load15 == pytest.approx(float(file.read().split()[2]), abs=0.5)
+    load = Path("/proc/loadavg").read_text(encoding="ascii").split()
+    assert sample.cpu.load15 == pytest.approx(float(load[2]), abs=0.5)
 
 
 def test_every_null_has_its_reason_from_the_first_sample_on() -> None:
@@ -111,8 +111,7 @@ class FakeProc:
         self.tick(0, 0)
 
     def write(self, name: str, text: str) -> None:
-        with open(self.folder / name, "w", encoding="ascii") as file:  # same file: the agent holds it open
-            file.write(text)
+        (self.folder / name).write_text(text, encoding="ascii")  # the same file: the agent holds it open
 
     def tick(self, busy: int, moved: int) -> None:
         self.write("uptime", "5000.25 1.00\n")

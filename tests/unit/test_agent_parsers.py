@@ -273,7 +273,7 @@ def test_a_record_of_kmsg_has_microseconds_since_boot() -> None:
 # --- processes ---
 
 
-def line(pid: int, name: bytes, user: int, system: int, start: int, pages: int) -> bytes:
+def stat_line(pid: int, name: bytes, *, user: int, system: int, start: int, pages: int) -> bytes:
     return b"%d (%s) S 1 1 1 0 -1 0 1 2 3 4 %d %d 8 9 20 0 1 0 %d 4096 %d 18446744073709551615 0" % (
         pid,
         name,
@@ -285,7 +285,7 @@ def line(pid: int, name: bytes, user: int, system: int, start: int, pages: int) 
 
 
 def test_a_process_name_may_hold_anything() -> None:
-    got = agent.parse_process(line(7, b"a) R (b ; \x1b[31m", 30, 12, 5000, 3))
+    got = agent.parse_process(stat_line(7, b"a) R (b ; \x1b[31m", user=30, system=12, start=5000, pages=3))
     assert got == ("a) R (b ; \x1b[31m", 42, 5000, 3 * agent.PAGE_BYTES)
 
 
