@@ -1,0 +1,71 @@
+"""Services of a host behind a real jump host: probed from there, by its word, and never directly."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+import pytest
+
+from probes.model import Health, PortState, Service, ServiceKind
+from tests.support.http_standin import answer, stand_in
+from tests.support.sshd import Keys, RealSshd
+from tests.support.watching import settings_for, watching
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.needs("sshd")
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+async def test_services_behind_a_jump_host(tmp_path: Path, keys: Keys) -> None:
+    with RealSshd(tmp_path / "jump", keys) as jump, RealSshd(tmp_path / "target", keys) as target:
+        known = tmp_path / "known"
+        known.write_text(jump.known_hosts.read_text() + target.known_hosts.read_text())
+        async with stand_in(answer('"0.14.5"')) as server:
+            services = (
+                Service("ssh", target.port, ServiceKind.SSH),
+                Service("voice", server.port, ServiceKind.VOICEVOX),
+                Service("none", closed_port()),
+            )
+            spec = f"{target.host().user}@{jump.address}:{jump.port}"
+            host = target.host(proxy_jump=spec, known_hosts=(str(known),), services=services)
+            async with watching(settings_for(host)) as watch:
+                record = await watch.until(
+                    lambda r: (
+                        {s.state for s in r.services.values()} == {PortState.OPEN, PortState.REFUSED}
+                        and len(r.services) == 3
+                    )
+                )
+                voice, none, ssh = (record.services[name] for name in ("voice", "none", "ssh"))
+            assert {state.via for state in (voice, none, ssh)} == {spec}
+            assert (voice.state, voice.health, voice.detail) == (PortState.OPEN, Health.OK, "200, version 0.14.5")
+            assert voice.connect_ms is None
+            assert voice.phases_ms["tunnel"] > 0
+            assert (none.state, none.detail) == (PortState.REFUSED, "the jump host says: Connection refused")
+            assert (ssh.state, ssh.detail) == (PortState.OPEN, "from the live session")
+
+
+async def test_without_the_jump_host_nothing_is_claimed(tmp_path: Path, keys: Keys) -> None:
+    """The address behind it is one that would answer directly: it must not be asked."""
+    with RealSshd(tmp_path / "target", keys) as target:
+        async with stand_in(answer("ok")) as server:
+            services = (Service("ssh", target.port, ServiceKind.SSH), Service("web", server.port, ServiceKind.HTTP))
+            spec = f"{target.host().user}@127.0.0.1:{closed_port()}"
+            host = target.host(proxy_jump=spec, services=services)
+            async with watching(settings_for(host)) as watch:
+                record = await watch.until(lambda r: len(r.services) == 2)
+                assert {state.state for state in record.services.values()} == {PortState.NOT_PROBED}
+                assert "jump host" in record.services["web"].detail
+                assert "jump host" in record.services["ssh"].detail
+            assert server.accepted == 0
