@@ -219,6 +219,17 @@ def parse_meminfo(data):
     return {name.decode("ascii"): int(value) * 1024 for name, value in _MEMINFO.findall(data)}
 
 
+_LOADAVG = re.compile(rb"\s*(\d{1,9}\.\d+) (\d{1,9}\.\d+) (\d{1,9}\.\d+)")
+
+
+def parse_loadavg(data):
+    """/proc/loadavg: the three averages."""
+    found = _LOADAVG.match(data)
+    if found is None:
+        raise ValueError("no load averages")
+    return [float(word) for word in found.groups()]
+
+
 def parse_net(data):
     """/proc/net/dev: {name: (rx_bytes, tx_bytes)}."""
     out = {}
@@ -539,7 +550,7 @@ class Host(object):
             missing["cpu.count"] = missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
         loads = [None, None, None]
         if isinstance(raw["loadavg"], bytes):
-            loads = [float(word) for word in raw["loadavg"].split()[:3]]
+            loads = parse_loadavg(raw["loadavg"])
         else:
             for name in ("load1", "load5", "load15"):
                 missing["cpu." + name] = raw["loadavg"]
@@ -1587,7 +1598,10 @@ class Agent(object):
         if self.out:
             return
         self.say_hello()
-        self.send(self.sample())
+        try:
+            self.send(self.sample())
+        except Exception as error:
+            self.note("sample", "%s: %s" % (type(error).__name__, error))
         if self.wants_processes(time.monotonic()):
             try:
                 self.process_list()
