@@ -31,5 +31,5 @@ def other_tasks() -> set[asyncio.Task[object]]:
 async def until(condition: Callable[[], bool], at_most_s: float = 10.0) -> None:
     """Wait until a condition holds; fails when it does not in time."""
     async with asyncio.timeout(at_most_s):
-        while not condition():  # noqa: ASYNC110  # what is waited for is in a thread or a kernel, and sets no event
+        while not condition():  # what is waited for is in a thread or a kernel, and sets no event
             await asyncio.sleep(0.002)
