@@ -6,8 +6,9 @@ the order, at a slower pace, so that nothing moves under the eye.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from probes.judge.condition import Level
 from tui import columns
@@ -32,8 +33,7 @@ GROUPINGS: Final = ("none", "group", "folded", "state")
 UNGROUPED: Final = "(no group)"
 
 
-@dataclass(slots=True)
-class Totals:
+class Totals(Struct):
     """Sums over hosts. Sums over GPUs are over GPUs of *live* hosts, each with how many are known."""
 
     hosts: int = 0
@@ -81,8 +81,7 @@ class Totals:
         return self.power_w if self.power_n else None
 
 
-@dataclass(slots=True)
-class GroupLine:
+class GroupLine(Struct):
     """The line above the hosts of a group."""
 
     name: str

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tui.format import cells
 
@@ -17,8 +19,7 @@ if TYPE_CHECKING:
 Value = Callable[["Row", float], "float | None"]
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True, gc=False):
     """One column. Widths are without the space before it; ``rank`` says how early it is given room (0: always)."""
 
     key: str
@@ -38,7 +39,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     Column("age", "age", 4, 4, 5, "age of the last sample", lambda row, now: row.age_s(now)),
     Column("for", "for", 4, 6, 1, "time in this condition", lambda row, now: now - row.since_boot_s),
     Column(
-        "gpus", "gpus", 4, 4, 3, "a bar a GPU: height is utilisation, colour is temperature; sorts by lost GPUs",
+        "gpus", "gpus", 4, 4, 3, "a bar a GPU: height utilisation, colour temperature; sorts by lost ones",
         lambda row, _: None if row.gpus is None else row.lost * 1000 + row.gpus, right=False,
     ),
     Column("util", "gpu%", 4, 4, 11, "mean utilisation of the GPUs", lambda row, _: row.util),
@@ -63,8 +64,7 @@ WIDE: Final = 120
 _MAX_HEAT: Final = (8, 16)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(Struct, frozen=True, gc=False):
     """A column at its place: ``x`` is the first cell of its text."""
 
     column: Column
@@ -73,8 +73,7 @@ class Placed:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(Struct, frozen=True, gc=False):
     """The columns that fit a width. ``wide``: long state words and two-part numbers."""
 
     width: int

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.suggester import Suggester
@@ -26,8 +26,7 @@ class CommandError(ValueError):
     """A command cannot be run; says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True, gc=False):
     """One command. ``argument`` is its name for the help, empty: takes none."""
 
     name: str

@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from tui.rows import Row
@@ -37,13 +38,12 @@ class FilterError(ValueError):
     """The expression cannot be understood; ``position`` is the character where."""
 
     def __init__(self, message: str, position: int) -> None:
-        super().__init__(message)
+        super().__init__(f"at {position + 1}: {message}")
         self.message = message
         self.position = position
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Struct, frozen=True, gc=False):
     """A compiled expression."""
 
     text: str
@@ -117,8 +117,7 @@ _TOKEN: Final = re.compile(
 _NUMBER: Final = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(Struct, frozen=True, gc=False):
     kind: str
     text: str
     at: int

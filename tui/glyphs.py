@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import locale
 import os
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from probes.model import LinkState, PortState
 
@@ -23,8 +24,7 @@ WORDS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Glyphs:
+class Glyphs(Struct, frozen=True, gc=False):
     """One table of signs, each one cell wide unless said otherwise.
 
     ``levels`` is indexed by ``Level`` (fine, degraded, unknown, down); ``heat`` from idle to full.

@@ -5,16 +5,15 @@ A section is where the keys work: ``app`` everywhere, else the screen's or the p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
+from msgspec import Struct
 from textual.binding import Binding, BindingType
 
 Section = Literal["app", "fleet", "grid", "log", "host", "matrix", "help"]
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True, gc=False):
     """One action and its keys (comma separated). ``hint`` is the short word of the footer, empty: not in the footer."""
 
     id: str

@@ -5,7 +5,6 @@ Every column method returns segments of exactly its width; the whole line is exa
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from rich.segment import Segment
@@ -35,7 +34,7 @@ _STALE_PROBES: Final = 3.5
 
 def _showing_on_spaces(styles: Palette) -> frozenset[int]:
     """Which styles (by identity) change how a space looks."""
-    every: list[Style] = [getattr(styles, each.name) for each in fields(styles)]
+    every: list[Style] = [getattr(styles, each) for each in styles.__struct_fields__]
     return frozenset(
         id(style) for style in every if style.reverse or style.underline or style.bgcolor != every[0].bgcolor
     )
@@ -59,6 +58,21 @@ class Runs:
             if self._run:
                 self._segments.append(Segment(self._run, self._style))
             self._run, self._style = text, style
+
+    def put(self, text: str, style: Style, plain: Style, spread: frozenset[int]) -> None:
+        """``add``, but spaces at the ends stay plain where the style would show on them (reverse video)."""
+        if id(style) not in spread:
+            self.add(text, style)
+            return
+        inner = text.strip(" ")
+        before = len(text) - len(text.lstrip(" "))
+        if before and inner:
+            self.add(" " * before, plain)
+        if inner:
+            self.add(inner, style)
+        after = len(text) - len(inner) - (before if inner else 0)
+        if after:
+            self.add(" " * after, plain)
 
     def gap(self, plain: Style, spread: frozenset[int]) -> None:
         """Append a space: in the style before it, unless that one would show on a space."""
@@ -96,7 +110,7 @@ class Painter:
         self._draw: list[tuple[Callable[[Row, int, Runs], None], int]] = [
             (getattr(self, f"_{place.column.key}"), place.width) for place in layout.placed
         ]
-        self._spread = tuple(_showing_on_spaces(p) for p in self._palettes)
+        self._spreads = tuple(_showing_on_spaces(p) for p in self._palettes)
         self._level_styles = tuple((p.good, p.warn, p.unknown, p.bad) for p in self._palettes)
 
     def row(self, row: Row, now_boot_s: float, *, cursor: bool, marked: bool) -> Segments:
@@ -109,7 +123,8 @@ class Painter:
         self._old = record.link.state is not LinkState.LIVE
         self._plain = self._p.old if self._old else self._p.text
         out = Runs()
-        spread, plain = self._spread[cursor], self._p.text
+        spread, plain = self._spreads[cursor], self._p.text
+        self._spread = spread
         first = True
         for draw, width in self._draw:
             if first:
@@ -156,7 +171,7 @@ class Painter:
             sign, style = g.paused, p.muted
         words = WORDS[state][0 if self.layout.wide else 1]
         out.add(g.mark if self._marked else " ", p.mark)
-        out.add(fit(f"{sign} {words}", width - 1, ellipsis=g.ellipsis), style)
+        self._put(out, fit(f"{sign} {words}", width - 1, ellipsis=g.ellipsis), style)
 
     def _host(self, row: Row, width: int, out: Runs) -> None:
         style = self._p.muted if row.record.link.state is LinkState.PAUSED else self._p.strong
@@ -176,7 +191,7 @@ class Painter:
     def _for(self, row: Row, width: int, out: Runs) -> None:
         text = self._for_text(row, self._now)
         style = self._p.muted if row.level == Level.FINE else self._levels[row.level]
-        out.add(text.rjust(width), style)
+        self._put(out, text.rjust(width), style)
 
     def _gpus(self, row: Row, width: int, out: Runs) -> None:
         sample = row.record.sample
@@ -203,10 +218,10 @@ class Painter:
         if temperature is None:
             return p.unknown
         if temperature >= limits.temperature_crit_c:
-            return p.bad
+            return p.heat_bad
         slowed = gpu.throttle_reasons and not SLOWED.isdisjoint(gpu.throttle_reasons)
         if slowed or temperature >= limits.temperature_warn_c:
-            return p.warn
+            return p.heat_warn
         return p.good if util >= 1 else p.muted
 
     def _util(self, row: Row, width: int, out: Runs) -> None:
@@ -298,11 +313,11 @@ class Painter:
             + ("B" if row.record.bad_lines else "")
         )
         style = self._p.old if self._old else self._p.bad if row.lost else self._p.warn
-        out.add(fit(flags, width, ellipsis=self.glyphs.ellipsis), style)
+        self._put(out, fit(flags, width, ellipsis=self.glyphs.ellipsis), style)
 
     def _reason(self, row: Row, width: int, out: Runs) -> None:
         style = self._p.muted if row.level == Level.FINE else self._levels[row.level]
-        out.add(fit(self.glyphs.text(row.reason), width, ellipsis=self.glyphs.ellipsis), style)
+        self._put(out, fit(self.glyphs.text(row.reason), width, ellipsis=self.glyphs.ellipsis), style)
 
     # --- values ---
 
@@ -323,7 +338,10 @@ class Painter:
         style = self._plain
         if not self._old and warn is not None and value >= warn:
             style = self._p.bad if bad is not None and value >= bad else self._p.warn
-        out.add(f"~{value:.0f}".rjust(width) if partial else f"{value:{width}.0f}", style)
+        self._put(out, f"~{value:.0f}".rjust(width) if partial else f"{value:{width}.0f}", style)
+
+    def _put(self, out: Runs, text: str, style: Style) -> None:
+        out.put(text, style, self._p.text, self._spread)
 
     def _dash(self, width: int, out: Runs) -> None:
         out.add(self.glyphs.unknown.rjust(width), self._p.muted)

@@ -5,10 +5,11 @@ Every meaning also has a glyph or a word; ``mono`` uses no colour at all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Final, Literal
 
+from msgspec import Struct
+from msgspec.structs import replace
 from rich.style import Style
 from textual.theme import Theme
 
@@ -16,9 +17,8 @@ DEFAULT: Final = "dark"
 Ground = Literal["background", "surface", "panel"]
 
 
-@dataclass(frozen=True, slots=True)
-class Palette:
-    """Styles by meaning. ``old`` is for values that are not from now; ``heat_*`` for the per-GPU strip."""
+class Palette(Struct, frozen=True, gc=False):
+    """Styles by meaning. ``old`` is for values that are not from now, ``heat_*`` for bars of hot GPUs."""
 
     text: Style
     strong: Style
@@ -29,6 +29,8 @@ class Palette:
     bad: Style
     unknown: Style
     accent: Style
+    heat_warn: Style
+    heat_bad: Style
     header: Style
     sorted: Style
     group: Style
@@ -38,8 +40,7 @@ class Palette:
     simulated: Style
 
 
-@dataclass(frozen=True, slots=True)
-class _Colors:
+class _Colors(Struct, frozen=True, gc=False):
     background: str
     surface: str
     panel: str
@@ -128,6 +129,8 @@ def palette(name: str, ground: Ground = "background") -> Palette:
         bad=base + Style(color=c.bad, bold=True),
         unknown=base + Style(color=c.unknown),
         accent=base + Style(color=c.accent),
+        heat_warn=base + Style(color=c.warn),
+        heat_bad=base + Style(color=c.bad),
         header=Style(color=c.muted, bgcolor=c.panel),
         sorted=Style(color=c.accent, bgcolor=c.panel, bold=True),
         group=base + Style(color=c.accent, bold=True),
@@ -143,10 +146,10 @@ def cursor_palette(name: str) -> Palette:
     """A theme's styles on the cursor's line."""
     base = palette(name)
     styles: dict[str, Style] = {}
-    for each in fields(base):
-        style: Style = getattr(base, each.name)
+    for each in base.__struct_fields__:
+        style: Style = getattr(base, each)
         # without colours the cursor is reverse video: what is reversed already is underlined instead
-        styles[each.name] = style + base.cursor + Style(underline=(style.reverse and base.cursor.reverse) or None)
+        styles[each] = style + base.cursor + Style(underline=(style.reverse and base.cursor.reverse) or None)
     return replace(base, **styles)
 
 
@@ -162,6 +165,8 @@ def _mono() -> Palette:
         bad=Style(bold=True, reverse=True),
         unknown=Style(italic=True),
         accent=bold,
+        heat_warn=bold,  # a reversed bar would read as its opposite; temperature and reason say it in numbers
+        heat_bad=bold,
         header=Style(underline=True),
         sorted=Style(underline=True, bold=True),
         group=Style(bold=True, underline=True),

@@ -24,6 +24,8 @@ class CommandLine(ModalScreen[None]):
         mistake: what was wrong with it.
     """
 
+    DEFAULT_CSS = "CommandLine { align: left bottom; background: $background 0%; }"
+
     def __init__(self, value: str = "", mistake: str = "") -> None:
         super().__init__()
         self._value = value

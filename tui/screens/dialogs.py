@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -19,11 +19,33 @@ if TYPE_CHECKING:
 
     from textual.app import App, ComposeResult
 
+Answer = TypeVar("Answer")
 #: how long a question may stand open before it is taken as declined
 ANSWER_S = 300.0
 
 
-class Ask(ModalScreen[str | None]):
+class Dialog(ModalScreen[Answer]):
+    """How all of them look."""
+
+    DEFAULT_CSS = """
+    Dialog {
+        background: $background 40%;
+        align: center middle;
+        & .dialog {
+            width: 72; max-width: 95%; height: auto; max-height: 90%;
+            padding: 1 2; background: $panel; border: round $accent;
+        }
+        & .pick { width: 96; padding: 0 1; }
+        & Static { width: 1fr; height: auto; }
+        & .title { text-style: bold; color: $accent; margin-bottom: 1; }
+        & .hint { color: $secondary; margin-top: 1; }
+        & Input { margin-top: 1; background: $surface; border: none; height: 1; }
+        & OptionList { background: $panel; border: none; max-height: 24; }
+    }
+    """
+
+
+class Ask(Dialog[str | None]):
     """A passphrase or another answer; None when declined. Nothing of it is stored or logged."""
 
     BINDINGS = [Binding("escape", "decline", "decline", id="dialog_decline")]  # noqa: RUF012 - Textual's convention
@@ -70,7 +92,7 @@ class Ask(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class Confirm(ModalScreen[bool]):
+class Confirm(Dialog[bool]):
     """Yes or no; only ``y`` is yes."""
 
     BINDINGS = [  # noqa: RUF012 - Textual's convention
@@ -93,7 +115,7 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
 
-class Pick(ModalScreen[str | None]):
+class Pick(Dialog[str | None]):
     """Pick one of a few; None when left.
 
     Args:

@@ -8,7 +8,6 @@ from textual.screen import Screen
 
 from tui import keys
 from tui.columns import BY_KEY, COLUMNS
-from tui.filter import FilterError, parse
 from tui.guard import guarded
 from tui.widgets.detail import DetailLines
 from tui.widgets.drawn import DrawnLines
@@ -259,6 +258,8 @@ class FleetScreen(Screen[None]):
         Raises:
             FilterError: the filter before stays.
         """
+        from tui.filter import parse  # noqa: PLC0415 - after first paint
+
         self.board.filter = parse(text)
         self.show_now()
 
@@ -269,8 +270,8 @@ class FleetScreen(Screen[None]):
             return
         try:
             self.set_filter(event.value)
-        except FilterError as error:
-            self._prompt.say(f"at {error.position + 1}: {error.message}", wrong=True)
+        except ValueError as error:
+            self._prompt.say(str(error), wrong=True)
         else:
             self._say_matches()
 
@@ -284,9 +285,9 @@ class FleetScreen(Screen[None]):
         """Keep the filter, unless it cannot be understood."""
         try:
             self.set_filter(event.value)
-        except FilterError as error:
+        except ValueError as error:
             if self._prompt is not None:
-                self._prompt.say(f"at {error.position + 1}: {error.message}", wrong=True)
+                self._prompt.say(str(error), wrong=True)
             return
         self._close_prompt()
 

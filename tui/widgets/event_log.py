@@ -23,6 +23,21 @@ class EventLog(ScrollView, can_focus=True):
     """Draws the visible events of the store."""
 
     BORDER_TITLE = "events"
+    DEFAULT_CSS = """
+    EventLog {
+        height: 10;
+        max-height: 40%;
+        background: $surface;
+        border-top: ascii $secondary;
+        border-title-color: $accent;
+        overflow-x: hidden;
+        overflow-y: scroll;
+        scrollbar-size-vertical: 1;
+        scrollbar-color: $secondary;
+        scrollbar-background: $surface;
+    }
+    EventLog:focus { border-title-style: bold; }
+    """
 
     def __init__(self) -> None:
         super().__init__()

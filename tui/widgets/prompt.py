@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 class Prompt(Horizontal):
     """A label, an input and a message; sends ``Changed`` while typing, ``Accepted`` and ``Left``."""
 
+    DEFAULT_CSS = """
+    Prompt {
+        height: 1;
+        background: $panel;
+        & .label { width: auto; color: $accent; text-style: bold; }
+        & Input { width: 1fr; background: $panel; border: none; padding: 0; height: 1; min-width: 20; }
+        & .message { width: auto; max-width: 65%; padding: 0 1; color: $secondary; }
+        & .message.wrong { color: $error; text-style: bold; }
+    }
+    """
+
     class Changed(Message):
         """Another text stands in the prompt."""
 
