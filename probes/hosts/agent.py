@@ -204,6 +204,8 @@ def parse_stat(data):
             break
         fields = line.split()
         values = list(map(int, fields[1:9]))
+        if len(values) < 4:
+            raise ValueError("a short cpu line in stat")
         total = sum(values)
         out.append((fields[0], total - sum(values[3:5]), total))
     if not out or out[0][0] != b"cpu":
@@ -544,6 +546,8 @@ class Host(object):
             bad = [why for _, why in shares[1:] if why]
             if bad:
                 missing["cpu.per_core_pct"] = bad[0]
+            elif not count:
+                missing["cpu.count"] = missing["cpu.per_core_pct"] = "unsupported"
             if len(bad) < count:
                 cores = [value for value, _ in shares[1:]]
         else:

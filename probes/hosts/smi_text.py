@@ -64,7 +64,7 @@ _MIG_ROW: Final = re.compile(
 )
 _PROCESS_ROW: Final = re.compile(
     r"\|\s*([0-9]{1,3})\s+(?:(?:[0-9]{1,3}|N/A)\s+(?:[0-9]{1,3}|N/A)\s+)?([0-9]{1,10})\s+([CGM][CGM+]*)\s+"
-    r"(.{1,200}?)\s+([0-9]+\s?[KMG]iB|N/A|\[?[A-Z][A-Za-z /]{2,40}\]?|ERR!)\s*\|"
+    r"(.{1,200}?)\s+([0-9]+\s?[KMG]iB|N/A|ERR!|\[[^\]]{1,40}\]|Insufficient Permissions|Not Supported)\s*\|"
 )
 
 

@@ -214,6 +214,8 @@ OLD_TABLE = """+----------------------------------------------------------------
 NEW_TABLE = """| NVIDIA-SMI 610.62                 KMD Version: 610.62        CUDA UMD Version: 13.3     |
 | Processes:                                                                              |
 |    0   N/A  N/A           23988    C+G   ...t\\Edge\\Application\\msedge.exe      N/A      |
+|    0   N/A  N/A           17648    C+G   ...IA App\\CEF\\NVIDIA Overlay          N/A      |
+|    0   N/A  N/A              77      C   [Insufficient Permissions]   [Insufficient Permissions] |
 """
 
 
@@ -228,7 +230,11 @@ def test_the_table_of_an_old_driver() -> None:
 def test_the_table_of_a_new_driver_names_its_versions_otherwise() -> None:
     table = smi_text.parse_table(NEW_TABLE)
     assert (table.driver, table.cuda) == ("610.62", "13.3")
-    assert table.processes[0].pid == 23988
+    assert [(app.pid, app.name, app.memory_reason) for app in table.processes] == [
+        (23988, "...t\\Edge\\Application\\msedge.exe", "unsupported"),
+        (17648, "...IA App\\CEF\\NVIDIA Overlay", "unsupported"),
+        (77, None, "denied"),
+    ]
 
 
 # --- reports (-q) ---
