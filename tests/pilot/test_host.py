@@ -82,7 +82,7 @@ async def test_eight_gpus_and_every_section_fit_200x50() -> None:
             assert words in text, words
 
 
-@pytest.mark.parametrize("size", [(20, 5), (30, 8), (80, 24), (120, 40), (300, 80)])
+@pytest.mark.parametrize("size", [(20, 5), (80, 24), (300, 80)])
 @pytest.mark.parametrize("ascii_only", [False, True])
 async def test_hostile_text_breaks_nothing_at_any_size(size, ascii_only) -> None:
     app = app_of(hostile_fleet(), ascii_only=ascii_only)

@@ -25,8 +25,8 @@ from tui.widgets.gpu_cards import GpuCards
 from tui.widgets.header import Banner
 from tui.widgets.host_chart import chart_of, kinds_of
 from tui.widgets.key_bar import KeyBar
-from tui.widgets.lines import LinesPanel, View, clip, wrap
-from tui.widgets.link_header import LinkHeader, link_style
+from tui.widgets.lines import LinesPanel, View, clip
+from tui.widgets.link_header import LinkHeader
 from tui.widgets.process_table import ORDERS, ProcessTable
 from tui.widgets.result_chart import ResultChart
 from tui.widgets.section_tabs import SectionTabs
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from tui.widgets.lines import Row
 
 SECTIONS: Final = ("overview", "GPUs", "CPU", "processes", "services", "system", "chart")
-_PANELS: Final = ("", "gpus", "cpu", "processes", "services", "system", "chart")
 #: values are drawn when a sample came, at most this often; ages at least this often
 _REDRAW_S: Final = 0.5
 _AGES_S: Final = 1.0
@@ -57,23 +56,19 @@ class EmptyState(LinesPanel):
     """What is shown instead of values while there are none."""
 
     def build(self, width: int) -> list[Row]:
-        """State, cause and next step in words."""
+        """What is waited for; cause and next step stand in the header."""
         view = self.view
         if view is None or view.record.sample is not None:
             return []
         link = view.record.link
         rows: list[Row] = [(), clip([("  No sample was received from this host yet.", "strong")], width)]
-        rows.append(clip([("  State: ", "muted"), (WORDS[link.state][0], link_style(link.state))], width))
-        if link.cause:
-            layer = f"{link.layer}: " if link.layer else ""
-            rows += [(("  ", "text"), *row) for row in wrap(f"Cause: {layer}{link.cause}", width - 4, "text")]
-        if link.next_step:
-            rows += [(("  ", "text"), *row) for row in wrap(f"Next: {link.next_step}", width - 4, "accent")]
         if link.state is LinkState.CONNECTING:
-            rows.append((("  Values appear here with the first sample.", "muted"),))
+            words = "  Values appear here with the first sample."
         elif link.state is LinkState.PAUSED:
-            rows.append((("  Paused: nothing is read until it is resumed (p).", "muted"),))
-        return rows
+            words = "  Paused: nothing is read until it is resumed (p)."
+        else:
+            words = f"  It is {WORDS[link.state][0]}; what was seen and what to do stand above."
+        return [*rows, clip([(words, "muted")], width), ()]
 
 
 class HostScreen(Screen[None]):
@@ -97,6 +92,18 @@ class HostScreen(Screen[None]):
 
     def __init__(self, host_id: str, order: Sequence[str] = ()) -> None:
         super().__init__()
+        # kept, not queried: nested widgets are mounted after their screen
+        self._body = VerticalScroll(id="body", can_focus=False)
+        self._columns, self._left, self._right = Vertical(id="columns"), Vertical(id="left"), Vertical(id="right")
+        self._tabs, self._banner = SectionTabs(SECTIONS, id="tabs"), Banner(id="banner")
+        self._gpus, self._cpu, self._chart = GpuCards(id="gpus"), CpuPanel(id="cpu"), ResultChart(id="chart")
+        self._processes, self._services = ProcessTable(id="processes"), ServiceList(id="services")
+        self._system, self._vitals = SystemPanel(id="system"), Vitals(id="vitals")
+        self._link, self._empty = LinkHeader(id="link"), EmptyState(id="empty")
+        self._panels: tuple[LinesPanel, ...] = (
+            self._link, self._tabs, self._empty, self._vitals, self._gpus, self._processes, self._cpu, self._services,
+            self._system,
+        )  # fmt: skip
         self.host_id = host_id
         self._order = tuple(order)
         self.section = 0
@@ -120,21 +127,21 @@ class HostScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, sections, body, keys."""
-        yield LinkHeader(id="link")
-        yield Banner(id="banner")
-        yield SectionTabs(SECTIONS, id="tabs")
-        with VerticalScroll(id="body", can_focus=False):
-            yield EmptyState(id="empty")
-            yield Vitals(id="vitals")
-            yield GpuCards(id="gpus")
-            with Vertical(id="columns"):
-                with Vertical(id="left"):
-                    yield ResultChart(id="chart")
-                    yield ProcessTable(id="processes")
-                with Vertical(id="right"):
-                    yield CpuPanel(id="cpu")
-                    yield ServiceList(id="services")
-                    yield SystemPanel(id="system")
+        yield self._link
+        yield self._banner
+        yield self._tabs
+        with self._body:
+            yield self._empty
+            yield self._vitals
+            yield self._gpus
+            with self._columns:
+                with self._left:
+                    yield self._chart
+                    yield self._processes
+                with self._right:
+                    yield self._cpu
+                    yield self._services
+                    yield self._system
         yield KeyBar("host", "app")
 
     # --- life ---
@@ -192,22 +199,23 @@ class HostScreen(Screen[None]):
 
     def _arrange(self) -> None:
         width, height = self.size.width, self.size.height
-        body = self.query_one("#body")
+        body = self._body
         body.set_class(width >= _WIDE and self.section == 0, "wide")
-        for number, name in enumerate(_PANELS[1:], start=1):
-            self.query_one(f"#{name}").display = self.section in (0, number)
-        self.query_one("#left").display = self.section in (0, 3, 6)
-        self.query_one("#right").display = self.section in (0, 2, 4, 5)
-        self.query_one("#columns").display = self.section != 1
+        sections = (self._gpus, self._cpu, self._processes, self._services, self._system, self._chart)
+        for number, panel in enumerate(sections, start=1):
+            panel.display = self.section in (0, number)
+        self._left.display = self.section in (0, 3, 6)
+        self._right.display = self.section in (0, 2, 4, 5)
+        self._columns.display = self.section != 1
         zoomed = self.section != 0
         wide = width >= _WIDE
-        self.query_one(GpuCards).zoomed = zoomed
-        self.query_one(GpuCards).small = not wide and not zoomed
-        self.query_one(Vitals).display = not wide and not zoomed
-        self.query_one(SystemPanel).limit = None if zoomed else 6
-        self.query_one(ProcessTable).limit = None if zoomed else max(8, min(24, height - 37))
-        self.query_one(ResultChart).styles.height = max(height - 6, 6) if zoomed else _CHART
-        self.query_one(SectionTabs).active = self.section
+        self._gpus.zoomed = zoomed
+        self._gpus.small = not wide and not zoomed
+        self._vitals.display = not wide and not zoomed
+        self._system.limit = None if zoomed else 6
+        self._processes.limit = None if zoomed else max(8, min(24, height - 37))
+        self._chart.styles.height = max(height - 6, 6) if zoomed else _CHART
+        self._tabs.active = self.section
 
     def view(self, record: HostRecord) -> View:
         """The host now, ready to be drawn."""
@@ -229,10 +237,10 @@ class HostScreen(Screen[None]):
         self._drawn_at_s = time.monotonic()
         view = self.view(record)
         self._prepare(view)
-        banner = self.query_one(Banner)
+        banner = self._banner
         banner.display = bool(self.deck.banner)
         banner.refresh_changed()
-        for panel in self.query(LinesPanel):
+        for panel in self._panels:
             panel.view = view
             panel.redraw()
         self._fit_chart()
@@ -242,12 +250,12 @@ class HostScreen(Screen[None]):
         """On a wide screen the chart takes the lines that nothing else needs."""
         if self.section or self.size.width < _WIDE:
             return
-        body = self.query_one("#body").size.height
-        if not self.query_one(GpuCards).rows:  # not laid out yet
+        body = self._body.size.height
+        if not self._gpus.rows:  # not laid out yet
             return
-        spare = body - len(self.query_one(GpuCards).rows) - len(self.query_one(ProcessTable).rows)
+        spare = body - len(self._gpus.rows) - len(self._processes.rows)
         height = min(max(spare, _CHART), 2 * _CHART)
-        chart = self.query_one(ResultChart)
+        chart = self._chart
         if chart.styles.height is None or chart.styles.height.value != height:
             chart.styles.height = height
 
@@ -255,15 +263,15 @@ class HostScreen(Screen[None]):
         sample = view.record.sample
         gpus = 0 if sample is None else len(sample.gpus)
         self._position = min(self._position, max(gpus - 1, 0))
-        self.query_one(GpuCards).selected = self._position
+        self._gpus.selected = self._position
         spare = self.size.height - 34 if self.size.width >= _WIDE else self.size.height - 24
-        self.query_one(CpuPanel).history_lines = min(max(spare, 4), 12) if sample is not None and not gpus else 2
+        self._cpu.history_lines = min(max(spare, 4), 12) if sample is not None and not gpus else 2
         if view.now_s - self._common_at_s >= _MAJORITY_S:
             self._common_at_s = view.now_s
-            self.query_one(SystemPanel).common = majorities(self.deck.fleet.hosts.values())
+            self._system.common = majorities(self.deck.fleet.hosts.values())
 
     def _draw_chart(self, view: View) -> None:
-        widget = self.query_one(ResultChart)
+        widget = self._chart
         widget.display = view.record.sample is not None and self.section in (0, 6)
         if not widget.display or not self._in_sight(widget):
             return
@@ -274,7 +282,7 @@ class HostScreen(Screen[None]):
             widget.show(chart, view.now_s)
 
     def _in_sight(self, widget: ResultChart) -> bool:
-        return widget.region.overlaps(self.query_one("#body").region)
+        return widget.region.overlaps(self._body.region)
 
     def _leave(self) -> None:
         if not self._gone:
@@ -297,7 +305,7 @@ class HostScreen(Screen[None]):
         """Show one section alone; the same again, or 0, is the overview."""
         self.section = 0 if number == self.section else number
         self._arrange()
-        self.query_one("#body", VerticalScroll).scroll_home(animate=False)
+        self._body.scroll_home(animate=False)
         self.call_after_refresh(self._draw)
 
     @guarded
@@ -309,7 +317,7 @@ class HostScreen(Screen[None]):
         self.host_id = order[(at + step) % len(order)]
         self._kind = self._position = 0
         self._want(self.host_id)
-        self.query_one("#body", VerticalScroll).scroll_home(animate=False)
+        self._body.scroll_home(animate=False)
         self._draw()
 
     @guarded
@@ -330,27 +338,27 @@ class HostScreen(Screen[None]):
     @guarded
     def action_process_order(self) -> None:
         """Sort the process list by something else."""
-        table = self.query_one(ProcessTable)
+        table = self._processes
         table.order = ORDERS[(ORDERS.index(table.order) + 1) % len(ORDERS)]
         self._draw()
 
     @guarded
     def action_scroll_body(self, lines: int) -> None:
         """Scroll by lines."""
-        self.query_one("#body", VerticalScroll).scroll_relative(y=lines, animate=False)
+        self._body.scroll_relative(y=lines, animate=False)
         self.call_after_refresh(self._draw)
 
     @guarded
     def action_scroll_page(self, pages: int) -> None:
         """Scroll by pages."""
-        body = self.query_one("#body", VerticalScroll)
+        body = self._body
         body.scroll_relative(y=pages * max(body.size.height - 1, 1), animate=False)
         self.call_after_refresh(self._draw)
 
     @guarded
     def action_scroll_edge(self, edge: int) -> None:
         """Scroll to the first or last line."""
-        body = self.query_one("#body", VerticalScroll)
+        body = self._body
         body.scroll_to(y=0 if edge < 0 else body.max_scroll_y, animate=False)
         self.call_after_refresh(self._draw)
 

@@ -107,8 +107,7 @@ class MatrixScreen(Screen[None]):
     @guarded
     def on_mount(self) -> None:
         """Start on the host that was selected before."""
-        before = self.deck.fleet_screen.selected
-        self.grid.cursor_host = before
+        self.grid.cursor_host = self.deck.selected_host
         self.grid.take()
         self.call_after_refresh(self._settle)
 
@@ -146,6 +145,7 @@ class MatrixScreen(Screen[None]):
         host_id = self.grid.cursor_host
         return self.deck.fleet.hosts.get(host_id) if host_id is not None else None
 
+    @guarded
     def _draw_rest(self) -> None:
         title, detail, banner = self.query_one(MatrixTitle), self.query_one(CellDetail), self.query_one(Banner)
         title.faults_only = self.grid.faults_only

@@ -134,7 +134,7 @@ def xid_rows(sample: Sample, view: View, width: int) -> list[Row]:
 
 def _xid_row(xid: Xid, sample: Sample, view: View) -> Row:
     ago_s = sample.uptime_s - xid.uptime_s + (view.age_s or 0.0)
-    return ((f"{xid.code} ", "bad"), (f"{xid.pci} ", "text"), (f"{duration_text(ago_s)} ago ", "muted"),
+    return ((str(xid.code), "bad"), (f" {xid.pci} ", "text"), (f"{duration_text(ago_s)} ago ", "muted"),
             (xid.message, "text"))  # fmt: skip
 
 

@@ -115,19 +115,19 @@ class _Metric:
     judged: float | None = None
 
     def rows(self, gpu: Gpu, position: int, view: View, width: int, height: int) -> list[Row]:
-        label: Span = (fit(self.label, _LABEL), "muted")
+        words, style = self.text, self._style()
         if getattr(gpu, self.field) is None:
-            words = f"{UNKNOWN} {reason_words(gpu.missing, self.field)}"
-            value: Span = (fit(words, min(_VALUE, width - _LABEL), right=True), "unknown")
-        else:
-            value = (fit(self.text, min(_VALUE, width - _LABEL), right=True), self._style())
+            words, style = f"{UNKNOWN} {reason_words(gpu.missing, self.field)}", "unknown"
+        value = fit(words, min(_VALUE, width - _LABEL), right=True)
+        bare = value.lstrip()
+        label: Span = (fit(self.label, _LABEL) + " " * (len(value) - len(bare)), "muted")
         history = view.record.history
         points = [] if history is None else history.series(self.series, position)
         end_s, window_s, interval_s = window_of(view)
         values = buckets(points, end_s, window_s, width - _LABEL - _VALUE - 1, interval_s)
         strips = strip_rows(values, self.bounds, view.glyphs, height=height, limits=self.limits)
         blank: Row = ((" " * (_LABEL + _VALUE + 1), "text"),)
-        head: Row = (label, value, (" ", "text"))
+        head: Row = (label, (bare, style), (" ", "text"))
         return [(*(head if y == 0 else blank), *strip) for y, strip in enumerate(strips)]
 
     def _style(self) -> str:
@@ -180,7 +180,8 @@ def mig_facts(instances: Sequence[Mig]) -> list[list[Span]]:
     facts: list[list[Span]] = []
     for mig in instances:
         memory = of_text(mig.memory_used_bytes, mig.memory_total_bytes)
-        facts.append([(f"MIG {mig.index} ", "muted"), (f"{mig.name or UNKNOWN} {memory}", "text")])
+        name = (mig.name or UNKNOWN).removeprefix("MIG ")
+        facts.append([(f"MIG {mig.index} ", "muted"), (f"{name} {memory}", "text")])
     return facts
 
 
@@ -209,10 +210,10 @@ def process_row(gpu: Gpu, view: View, width: int) -> Row | None:
 
 
 def _process_text(process: GpuProcess, width: int) -> str:
-    head = f"{process.pid} {process.user or UNKNOWN} "
-    memory = f" {bytes_text(process.memory_bytes)}"
-    room = max(width - len(head) - len(memory), 4)
-    return f"{head}{fit(process.name or UNKNOWN, room).rstrip()}{memory}"
+    """Figures first: beside names written from right to left, some terminals turn the figures around."""
+    head = f"{process.pid} {bytes_text(process.memory_bytes)} "
+    who = f"{process.user or UNKNOWN} {process.name or UNKNOWN}"
+    return head + fit(who, max(width - len(head), 4)).rstrip()
 
 
 def card(

@@ -234,12 +234,18 @@ class LinesPanel(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One row as a strip."""
-        width = self.content_size.width
-        base = self.visual_style.rich_style
-        if y >= len(self._rows):
-            return Strip.blank(width, base)
-        app = cast("Any", self.app)
-        return strip_of(self._rows[y], width, app.palette, base, app.glyphs)
+        return row_strip(self, self._rows, y)
+
+
+def row_strip(widget: Widget, rows: Sequence[Row], y: int) -> Strip:
+    """One of a widget's rows as a strip; blank where there is none, or where drawing it failed (which is reported)."""
+    width = widget.content_size.width
+    base = widget.visual_style.rich_style
+    app = cast("Any", widget.app)
+    if y < len(rows):
+        with guarding(widget, f"{type(widget).__name__}.render_line"):
+            return strip_of(rows[y], width, app.palette, base, app.glyphs)
+    return Strip.blank(width, base)
 
 
 def strip_of(row: Row, width: int, palette: Palette, base: Style, glyphs: Glyphs) -> Strip:

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.guard import guarded
-from tui.widgets.lines import clip, rule, strip_of
+from tui.widgets.lines import clip, row_strip, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from textual.strip import Strip
 
     from tui.widgets.lines import Row, Span
     from tui.widgets.strip_chart import Point
@@ -233,9 +234,4 @@ class ResultChart(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One line of the last drawing."""
-        width = self.content_size.width
-        base = self.visual_style.rich_style
-        if y >= len(self._rows):
-            return Strip.blank(width, base)
-        app = cast("Any", self.app)
-        return strip_of(self._rows[y], width, app.palette, base, app.glyphs)
+        return row_strip(self, self._rows, y)

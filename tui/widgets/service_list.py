@@ -64,7 +64,7 @@ def health_text(state: ServiceState) -> str:
 def service_row(service: Service, state: ServiceState | None, view: View, width: int) -> list[Row]:
     """One service; its detail follows on the same line where there is room, else on its own."""
     name = fit(service.name, min(16, max(width // 5, 6)))
-    head: list[Span] = [(sign(state, view.glyphs) + " ", style_of(state)), (f"{name} ", "text")]
+    head: list[Span] = [(sign(state, view.glyphs), style_of(state)), (f" {name} ", "text")]
     head.append((f":{service.port:<5} ", "muted"))
     if state is None:
         return [clip([*head, ("not probed yet", "unknown")], width)]
@@ -74,7 +74,7 @@ def service_row(service: Service, state: ServiceState | None, view: View, width:
     health = health_text(state)
     if health:
         styles = {Health.OK: "good", Health.FAILING: "bad", Health.UNKNOWN: "muted"}
-        head.append((f"  {health}", styles[state.health]))
+        head += [("  ", "text"), (health, styles[state.health])]
     if state.via:
         head.append((f"  via {state.via}", "muted"))
     age = f"  {duration_text(view.now_s - state.at_boot_s)} ago" if state.at_boot_s else ""
@@ -105,7 +105,7 @@ class ServiceList(LinesPanel):
         failing = sum(1 for s in services if s.name in states and states[s.name].health is Health.FAILING)
         left.append((f"{opened} of {len(services)} open", "text" if opened == len(services) else "warn"))
         if failing:
-            left.append((f", {failing} unhealthy", "bad"))
+            left += [(", ", "text"), (f"{failing} unhealthy", "bad")]
         rows = [rule(left, width, view.glyphs)]
         for service in services:
             rows += service_row(service, states.get(service.name), view, width)
