@@ -23,6 +23,7 @@ from probes.model import LinkState
 from probes.text import clean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import TypeVar
 
     from probes.config import Intervals, Settings
@@ -49,9 +50,11 @@ class HostSession:
         fleet: Fleet,
         transport: Transport,
         settings: Settings,
+        on_closed: Callable[[], None],
     ) -> None:
         self.host = host
         self.connection: Connection | None = None
+        self._on_closed = on_closed
         self._fleet, self._transport, self._settings = fleet, transport, settings
         self._stream: AgentStream | None = None
         self._attempt = 0
@@ -327,6 +330,7 @@ class HostSession:
         connection, self.connection = self.connection, None
         if connection is not None:
             await connection.close()
+            self._on_closed()
 
 
 def _keep_since(before: Link, link: Link) -> Link:

@@ -12,6 +12,7 @@ import asyncssh
 from probes import clock
 from probes.fleet import new_link
 from probes.hosts.asker import Asker, NobodyToAsk
+from probes.hosts.collector import Collector
 from probes.hosts.session import HostSession
 from probes.hosts.transport import Transport
 from probes.model import LinkState, Severity
@@ -51,6 +52,7 @@ class Supervisor:
         self._sessions: dict[str, HostSession] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._collector = Collector()
         self._running = False
 
     # --- the backend interface ---
@@ -58,12 +60,14 @@ class Supervisor:
     async def run(self) -> None:
         """Watch everything until cancelled; on the way out all sessions are closed, in bounded time."""
         self._running = True
+        self._collector.start(clock.boot_s())
         prober = asyncio.create_task(self._prober.run(), name="services")
         try:
             self._sync()
             await self._tick_forever(prober)
         finally:
             self._running = False
+            self._collector.stop()
             prober.cancel()
             for task in self._tasks.values():
                 task.cancel()
@@ -175,7 +179,9 @@ class Supervisor:
         for host_id, host in wanted.items():
             if host_id not in self._sessions:
                 self._fleet.set_link(host_id, new_link(LinkState.CONNECTING))
-                session = HostSession(host, self._fleet, self._transport, self._settings)
+                session = HostSession(
+                    host, self._fleet, self._transport, self._settings, self._collector.connection_ended
+                )
                 self._sessions[host_id] = session
                 self._tasks[host_id] = asyncio.create_task(session.run(), name=f"host {host_id}")
 
@@ -195,6 +201,7 @@ class Supervisor:
                 self._fleet.event(None, Severity.WARNING, "clock", f"this machine slept for {slept_s:.0f} s")
             for session in self._sessions.values():
                 session.tick(now, slept_s)
+            self._collector.tick(now)
             self._revive()
 
     def _revive(self) -> None:
