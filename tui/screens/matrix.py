@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from textual.screen import Screen
 
-from probes.model import LinkState, PortState
+from probes.model import Health, LinkState, PortState
 from tui import keys
 from tui.format import clock_text
 from tui.guard import guarded
@@ -15,7 +15,7 @@ from tui.widgets.cell_detail import CellDetail, Legend
 from tui.widgets.header import Banner
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.lines import LinesPanel, View, clip, plain, row_width
-from tui.widgets.service_grid import SSH_COLUMN, ServiceGrid, is_fault
+from tui.widgets.service_grid import SSH_COLUMN, ServiceGrid
 
 if TYPE_CHECKING:
     from textual import events
@@ -44,10 +44,15 @@ class MatrixTitle(LinesPanel):
         records = list(app.fleet.hosts.values())
         opened = total = live = faults = 0
         for record in records:
-            live += record.link.state is LinkState.LIVE
-            faults += is_fault(record)
+            fine = record.link.state is LinkState.LIVE
+            live += fine
+            good = 0
+            for probe in record.services.values():
+                if probe.state is PortState.OPEN:
+                    opened += 1
+                    good += probe.health is not Health.FAILING
             total += len(record.host.services)
-            opened += sum(1 for probe in record.services.values() if probe.state is PortState.OPEN)
+            faults += not fine or good < len(record.host.services)
         spans: list[Span] = [(" SIMULATED ", "simulated")] if app.simulated else []
         spans += [
             (" matrix ", "strong"),

@@ -65,10 +65,9 @@ def cell_spans(
         state = record.link.state
         text = f"{link_sign(record, glyphs)} {WORDS[state][1]}" if words else link_sign(record, glyphs)
         return fit(text, width), link_style(state)
-    service = next((each for each in record.host.services if each.name == column), None)
-    if service is None:
-        return " " * width, "muted"
     probe = record.services.get(column)
+    if probe is None and all(service.name != column for service in record.host.services):
+        return " " * width, "muted"
     text = sign(probe, glyphs)
     if words:
         if probe is None:
@@ -165,6 +164,7 @@ class ServiceGrid(ScrollView, can_focus=False):
         fleet = self.deck.fleet
         if dirty is None or fleet.layout_version != self._layout_version or (self.faults_only and dirty):
             self._layout_version = fleet.layout_version
+            self._drawn.clear()
             records = list(fleet.hosts.values())
             self.columns = columns_of(records)
             self.order = [r.host.id for r in records if not self.faults_only or is_fault(r)]
