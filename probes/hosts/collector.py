@@ -13,7 +13,7 @@ from typing import Final
 
 YOUNG_EVERY_S: Final = 20.0
 OLD_EVERY_S: Final = 60.0
-#: new objects after which young garbage is collected early: while a fleet connects, many small pauses and not a long one
+#: new objects after which young garbage is collected early: while a fleet connects, small pauses and not one long
 _YOUNG_MANY: Final = 20_000
 #: connections that must have ended before old garbage is collected: a dead one holds about 100 KB
 _ENDED_WORTH_IT: Final = 20

@@ -67,7 +67,6 @@ class Supervisor:
             await self._tick_forever(prober)
         finally:
             self._running = False
-            self._collector.stop()
             prober.cancel()
             for task in self._tasks.values():
                 task.cancel()
@@ -77,6 +76,7 @@ class Supervisor:
                 log.warning("%d connections did not close within %g s", len(late), _CLOSE_S)
             self._tasks.clear()
             self._sessions.clear()
+            self._collector.stop()
             await self._transport.close()
             await self._resolver.close()
 

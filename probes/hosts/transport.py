@@ -26,7 +26,7 @@ from probes.hosts.keys import Identities, KeyRing
 from probes.hosts.known_hosts import KnownHosts, Trusted
 from probes.hosts.ssh_config import DialPlan, plan_for
 from probes.model import Host, PortState
-from probes.reach.tcp import tcp_connect
+from probes.reach.dial import dial
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ log = logging.getLogger(__name__)
 _KEX: Final = "^curve25519-sha256,curve25519-sha256@libssh.org"
 _CIPHERS: Final = "^aes128-gcm@openssh.com"
 _DIALS: Final = 256
-_MAX_ADDRESSES: Final = 4
 
 
 class Connection:
@@ -165,22 +164,17 @@ class Transport:
         on_phase("resolve")
         addresses = await self._resolver.resolve(plan.address, intervals.resolve_s)
         on_phase("tcp")
-        result = None
-        for address in addresses[:_MAX_ADDRESSES]:
-            async with self._dialling:
-                result = await tcp_connect(address, plan.port, intervals.tcp_s)
-            if result.sock is not None:
-                on_phase("banner")
-                await await_banner(result.sock, intervals.banner_s)
-                return result.sock, address
-        if result is None:
-            raise ConnectError(f"{plan.address} has no address", layer="resolve", next_step="check the name")
-        words = result.state.value.replace("_", " ")
-        detail = f" ({result.detail})" if result.detail else ""
+        async with self._dialling:
+            dialled = await dial(addresses, plan.port, intervals.tcp_s)
+        best = dialled.best
+        if best.sock is not None:
+            on_phase("banner")
+            await await_banner(best.sock, intervals.banner_s)
+            return best.sock, best.address
+        words = best.state.value.replace("_", " ")
+        detail = f" ({dialled.detail})" if dialled.detail else ""
         raise ConnectError(
-            f"port {plan.port} of {addresses[0]} {words}{detail}",
-            layer="tcp",
-            next_step=_TCP_STEPS.get(result.state, ""),
+            f"port {plan.port} of {best.address} {words}{detail}", layer="tcp", next_step=_TCP_STEPS.get(best.state, "")
         )
 
     async def _trusted(self, plan: DialPlan, address: str) -> Trusted:
@@ -234,6 +228,7 @@ _TCP_STEPS: Final = {
     PortState.REFUSED: "the host answers but no sshd listens there: check sshd and the port",
     PortState.FILTERED: "something drops the packets: check security group, firewall and address",
     PortState.REJECTED: "a firewall answered with a rejection: check its rules",
+    PortState.OPEN: "it opens and is reset at once: MaxStartups, fail2ban, or a proxy for a dead service",
     PortState.UNREACHABLE: "no way to that address: check routes, VPN and the address",
 }
 
