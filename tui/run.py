@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def run_dashboard(settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None = None) -> int:
     """Show the dashboard until the person leaves; returns the exit code."""
-    return _app(settings, fleet, reload_settings).run() or 0
+    return make_app(settings, fleet, reload_settings).run() or 0
 
 
 def run_demo(hosts: int, seed: int) -> int:
@@ -34,12 +34,13 @@ async def _demo(hosts: int, seed: int) -> int:
 
     async with await start_demo(hosts, seed) as demo:
         settings = demo.settings
-        return await _app(settings, Fleet(settings.hosts), lambda: settings, simulated=True).run_async() or 0
+        return await make_app(settings, Fleet(settings.hosts), lambda: settings, simulated=True).run_async() or 0
 
 
-def _app(
+def make_app(
     settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None, *, simulated: bool = False
 ) -> QuarterdeckApp:
+    """The application on a real supervisor."""
     warning = raise_fd_limit(len(settings.hosts))
     if warning is not None:
         fleet.event(None, Severity.WARNING, "limits", warning)
