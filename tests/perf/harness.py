@@ -235,7 +235,7 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICK
 
 
-def rss_bytes(pid: int) -> int:
+def rss_bytes(pid: int | str) -> int:
     """Resident memory of a process."""
     return int(Path(f"/proc/{pid}/statm").read_text(encoding="utf-8").split()[1]) * _PAGE
 

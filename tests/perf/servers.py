@@ -25,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from asyncssh.connection import SSHConnection
+from asyncssh.constants import MSG_IGNORE
 
 from probes.demo.catalog import P4, P5, Fault, HostSpec, plan
 from probes.demo.simulate import hello, processes, sample
@@ -39,6 +41,20 @@ _HOLES = re.compile(rb"77700000\d(?:\.5)?")
 _FLOOD_STEP_S = 0.05
 _QUIET_AFTER = 10
 RANDOM = random.Random(5)  # noqa: S311 - when a played host fails
+
+
+def send_no_ignore() -> None:
+    """Keep asyncssh from putting an IGNORE packet before each packet it sends.
+
+    sshd does not do that, and it would double the packets that the watcher has to read.
+    """
+    send = SSHConnection.send_packet
+
+    def send_packet(connection: Any, kind: int, *parts: bytes, handler: Any = None) -> None:
+        if kind != MSG_IGNORE:
+            send(connection, kind, *parts, handler=handler)
+
+    SSHConnection.send_packet = send_packet
 
 
 class Template:
@@ -138,6 +154,8 @@ class Stream(asyncssh.SSHServerSession[bytes]):
         now = self._loop.time()
         if self._seq:
             self._play.late_s = max(self._play.late_s, now - self._next)
+        if self._channel.is_closing():  # its connection_lost is on the way
+            return
         if self._writable:
             since_ms = int((now - self._heard) * 1000) if self._heard else 0
             self._channel.write(self._template.line(self._seq, 1000.0 + now, self._token, since_ms))
@@ -157,6 +175,8 @@ class Stream(asyncssh.SSHServerSession[bytes]):
 
     def _flood(self) -> None:
         """Many lines in one write, so that flooding costs the server little."""
+        if self._channel.is_closing():
+            return
         if self._writable:
             line = self._template.line(self._seq, 1000.0, self._token, 0)
             self._channel.write(line * int(self._play.flood_rate * _FLOOD_STEP_S))
@@ -290,6 +310,7 @@ def main() -> None:
     parser.add_argument("--flood-rate", type=float, default=1000.0, help="lines a second of a flooding host")
     options = parser.parse_args()
     logging.getLogger("asyncssh").setLevel(logging.CRITICAL)
+    send_no_ignore()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     del soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
