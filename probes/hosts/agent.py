@@ -784,14 +784,17 @@ class Disks(object):
         """(numbers, total, used, reason, is a folder)."""
         numbers = entry[3]
         try:
-            sizes = os.statvfs(mount)
+            path = mount.encode(
+                "utf-8", "surrogateescape"
+            )  # Python 3.6 in the C locale would not find a non-ASCII name
+            sizes = os.statvfs(path)
             if entry[1].startswith("/dev/"):  # btrfs and mapped devices: the mount's own number is not the device's
                 try:
                     device = os.stat(entry[1]).st_rdev
                     numbers = "%d:%d" % (os.major(device), os.minor(device))
                 except OSError:
                     pass  # a container sees the name but not the device: the mount's number is the best there is
-            folder = mount == "/" or os.path.isdir(mount)
+            folder = mount == "/" or os.path.isdir(path)
         except OSError as error:
             return numbers, None, None, reason_of(error), True
         if not sizes.f_blocks:

@@ -8,6 +8,7 @@ ours. What the host says is hostile: all that is kept between lines is bounded, 
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -25,6 +26,7 @@ _MAX_PART_BYTES: Final = 1 << 19
 _MAX_PROCESSES: Final = 4096
 _MAX_LINES: Final = 4096
 _DISKS_OLD_S: Final = 35.0
+_OWN_SAMPLES: Final = 20
 _REASONS: Final = frozenset({"unsupported", "denied", "error", "timeout"})
 #: letters of the parts of a sample, and what agent.Host calls them
 _PARTS: Final = {"c": "stat", "m": "meminfo", "l": "loadavg", "n": "netdev", "d": "diskstats"}
@@ -43,6 +45,7 @@ class FrameDecoder:
         self._parts: dict[str, bytes] = {}
         self._own: bytes = b""
         self._own_before: dict[bytes, int] = {}
+        self._own_spent: deque[tuple[int, float]] = deque(maxlen=_OWN_SAMPLES)
         self._seq = 0
         self._echo: tuple[int, float] | None = None
         self._mounts = _Mounts()
@@ -159,7 +162,10 @@ class FrameDecoder:
             return 1.0
 
     def _own_use(self, interval_s: float | None, missing: Missing) -> tuple[float | None, int | None]:
-        """CPU and memory of the agent's own processes, nvidia-smi included."""
+        """CPU and memory of the agent's own processes, nvidia-smi included.
+
+        The kernel counts in ticks, one of which is 1 % of a second: the share is that of the last samples together.
+        """
         ticks_per_s, page = self._number("ticks", 100), self._number("page", 4096)
         spent: dict[bytes, int] = {}
         rss = 0
@@ -182,7 +188,9 @@ class FrameDecoder:
         elif not known or not interval_s:
             missing["agent.cpu_pct"] = "not_yet"
         else:
-            cpu = round(max(sum(known), 0) * 100.0 / ticks_per_s / interval_s, 3)
+            self._own_spent.append((max(sum(known), 0), interval_s))
+            ticks, seconds = (sum(column) for column in zip(*self._own_spent, strict=True))
+            cpu = round(ticks * 100.0 / ticks_per_s / seconds, 3)
         return cpu, rss if spent else None
 
     def _number(self, fact: str, otherwise: int) -> int:

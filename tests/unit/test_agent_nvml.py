@@ -6,6 +6,7 @@ import os
 import pwd
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from probes.hosts import agent, bootstrap
 from probes.model import Hello, Note, Processes, Sample
 from tests.support.agent_run import AgentRun
 from tests.support.nvml import NvmlDouble, build
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.needs("cc")
 MIB = 1 << 20
@@ -227,3 +231,42 @@ def test_eight_gpus_make_a_line_of_about_two_kilobytes_and_memory_stays_small(do
     assert 1500 < size < 4000
     assert sample.agent.rss_bytes is not None
     assert sample.agent.rss_bytes < 25 << 20
+
+
+# --- the host's own pynvml ---
+
+
+def site(prefix: Path, text: str) -> None:
+    folder = prefix / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    folder.mkdir(parents=True)
+    (folder / "pynvml.py").write_text(text, encoding="ascii")
+
+
+@pytest.fixture
+def no_pynvml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    real = sys.modules.pop("pynvml", None)
+    monkeypatch.setattr(sys, "path", [])
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield tmp_path
+    sys.modules.pop("pynvml", None)
+    if real is not None:
+        sys.modules["pynvml"] = real
+
+
+def test_the_hosts_own_pynvml_is_used_where_it_has_all_that_is_needed(no_pynvml: Path) -> None:
+    site(no_pynvml, "".join(f"{name} = 1\n" for name in agent._NVML_NEEDED))
+    found = agent.host_pynvml()
+    assert found is not None
+    assert found.__file__.startswith(str(no_pynvml))
+    assert sys.path == []
+
+
+@pytest.mark.parametrize(
+    "text", ["nvmlInit = 1\n", "raise RuntimeError\n", "import no_such_module_anywhere\n", "not python"]
+)
+def test_an_old_or_broken_pynvml_is_passed_over(no_pynvml: Path, text: str) -> None:
+    site(no_pynvml, text)
+    assert agent.host_pynvml() is None
+    assert "pynvml" not in sys.modules
+    assert sys.path == []
