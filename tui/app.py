@@ -194,8 +194,7 @@ class QuarterdeckApp(App[int]):
         for each in self._signals:
             loop.remove_signal_handler(each)
         self._signals.clear()
-        for chore in tuple(self._chores):
-            chore.cancel()
+        await self._end_chores()
         await self.stop_backend()
 
     def start_backend(self) -> None:
@@ -232,9 +231,17 @@ class QuarterdeckApp(App[int]):
 
     async def action_quit(self) -> None:
         """Leave, the backend first."""
-        if not self._leaving:
-            await self.stop_backend()
+        await self._end_chores()
+        await self.stop_backend()
         self.exit(0)
+
+    async def _end_chores(self) -> None:
+        """Cancel what we started, but for the caller; a program in the foreground gives the terminal back first."""
+        chores = self._chores - {asyncio.current_task()}
+        for chore in chores:
+            chore.cancel()
+        if chores:
+            await asyncio.wait(chores, timeout=GOODBYE_S)
 
     def quit_soon(self) -> None:
         """Leave; also the answer to SIGTERM and SIGHUP."""
@@ -466,8 +473,8 @@ class QuarterdeckApp(App[int]):
             self.fleet.event(host_id, Severity.WARNING, "shell", problem)
 
     def shell_soon(self, host_id: str | None) -> None:
-        """The same from a command."""
-        if host_id is not None:
+        """The same as a task of its own: keys, signals and timers must not wait for it."""
+        if host_id is not None and not self._suspended:
             self.chore(self.shell(host_id), "shell")
 
     # --- configuration and export ---

@@ -102,6 +102,7 @@ class Painter:
         self.glyphs = glyphs
         self.settings = settings
         self._limits = settings.thresholds
+        self._stale_s = settings.intervals.stale_s
         self._services_old_s = settings.intervals.services_s * _STALE_PROBES
         self._palettes = (palette(theme), cursor_palette(theme))
         self._p = self._palettes[0]
@@ -119,8 +120,8 @@ class Painter:
         self._levels = self._level_styles[cursor]
         self._now = now_boot_s
         self._marked = marked
-        record = row.record
-        self._old = record.link.state is not LinkState.LIVE
+        age_s = row.age_s(now_boot_s)
+        self._old = row.record.link.state is not LinkState.LIVE or age_s is None or age_s > self._stale_s
         self._plain = self._p.old if self._old else self._p.text
         out = Runs()
         spread, plain = self._spreads[cursor], self._p.text

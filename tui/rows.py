@@ -94,7 +94,8 @@ class Row:
         record = self.record
         self.version += 1
         self.link = record.link
-        self.live = record.link.state is LinkState.LIVE
+        age_s = record.age_s(now_boot_s)
+        self.live = record.link.state is LinkState.LIVE and age_s is not None and age_s <= settings.intervals.stale_s
         sample = record.sample
         if sample is not None:
             self._condense(sample)
@@ -120,7 +121,7 @@ class Row:
         if link.state is LinkState.CONNECTING and link.attempt > 1:
             cause = f"attempt {link.attempt}: {cause}" if cause else f"attempt {link.attempt}"
         words = link.state.value.replace("_", " ")
-        others = [reason for reason in self.reasons if not reason.startswith(words)]
+        others = ["old data" if r.startswith("data is ") else r for r in self.reasons if not r.startswith(words)]
         return clean(", ".join(([cause] if cause and link.state is not LinkState.LIVE else []) + briefly(others)[:8]))
 
     def _condense(self, sample: Sample) -> None:

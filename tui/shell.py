@@ -7,12 +7,15 @@ import shlex
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from textual.app import App
+
+#: how long the program may take to end when we are told to
+GOODBYE_S: Final = 2.0
 
 
 async def run_in_foreground(app: App[int], argv: list[str]) -> str | None:
@@ -34,9 +37,19 @@ async def run_in_foreground(app: App[int], argv: list[str]) -> str | None:
         try:
             code = await program.wait()
         except asyncio.CancelledError:
-            program.terminate()
+            await _end(program)
             raise
     return None if code == 0 else f"{argv[0]} ended with status {code}"
+
+
+async def _end(program: asyncio.subprocess.Process) -> None:
+    program.terminate()
+    try:
+        async with asyncio.timeout(GOODBYE_S):
+            await program.wait()
+    except TimeoutError:
+        program.kill()
+        await program.wait()
 
 
 @contextmanager

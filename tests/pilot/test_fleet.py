@@ -106,8 +106,11 @@ async def test_a_new_sample_is_drawn_and_the_age_goes_on():
         text = await until_text(pilot, " 99 ")
         assert " 99 " in next(line for line in text.split("\n") if "gpu-001" in line)
         turned.now += 7
-        text = await until_text(pilot, "data is 7 s old")
-        assert all(" 7s " in line for line in text.split("\n")[3:6])
+        text = await until_text(pilot, "old data")
+        turned.now += 1
+        await until_text(pilot, "0/3 hosts live")
+        text = await until_text(pilot, " 8s ")
+        assert all(" 8s " in line for line in text.split("\n")[3:6])
 
 
 async def test_the_cursor_stays_on_its_host_when_the_order_changes():

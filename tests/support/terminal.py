@@ -21,10 +21,16 @@ _CONTROL = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[@-_]"
 
 
 class Terminal:
-    """`python -m tui.cli ARGS` on a pty of the given size; ``seen`` is everything it wrote."""
+    """`python PROGRAM ARGS` (`-m tui.cli`) on a pty of the given size; ``seen`` is everything it wrote."""
 
     def __init__(
-        self, *args: str, columns: int = 120, rows: int = 40, env: dict[str, str] | None = None, cwd: Path | None = None
+        self,
+        *args: str,
+        columns: int = 120,
+        rows: int = 40,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        program: tuple[str, ...] = ("-m", "tui.cli"),
     ) -> None:
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
@@ -32,7 +38,7 @@ class Terminal:
         self._modes = termios.tcgetattr(slave)
         self._slave = slave
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tui.cli", *args],
+            [sys.executable, *program, *args],
             stdin=slave,
             stdout=slave,
             stderr=slave,

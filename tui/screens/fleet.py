@@ -343,10 +343,9 @@ class FleetScreen(Screen[None]):
         self._qd.reconnect_hosts(self.board.chosen(self.selected))
 
     @guarded
-    async def action_shell(self) -> None:
+    def action_shell(self) -> None:
         """Run ssh in the foreground."""
-        if self.selected is not None:
-            await self._qd.shell(self.selected)
+        self._qd.shell_soon(self.selected)
 
     @guarded
     def action_yank(self, what: str) -> None:

@@ -390,9 +390,9 @@ class HostScreen(Screen[None]):
             self.deck.backend.probe_services(self.host_id)
 
     @guarded
-    async def action_shell(self) -> None:
+    def action_shell(self) -> None:
         """Run ssh to this host."""
-        await self.deck.shell(self.host_id)
+        self.deck.shell_soon(self.host_id)
 
     @guarded
     def action_yank(self, what: str) -> None:
