@@ -9,7 +9,6 @@ here).
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections import Counter
@@ -50,6 +49,8 @@ def measured(backend: Backend, fleet: Fleet) -> Backend:
 
 async def record(fleet: Fleet, path: str) -> None:
     """Append a line a second until cancelled."""
+    import json  # noqa: PLC0415 - every start of the dashboard would pay for it
+
     loop = asyncio.get_running_loop()
     out = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     group = os.environ.get(GROUP_VARIABLE)
