@@ -64,6 +64,7 @@ def host(record: HostRecord, now_boot_s: float) -> dict[str, Any]:
         "labels": dict(record.host.labels),
         "simulated": record.host.simulated,
         "link": link(record.link, now_boot_s),
+        "ssh_ms": {phase: _number(ms, 3) for phase, ms in record.ssh_ms.items()},
         "sample": sample(record, now_boot_s),
         "services": services(record, now_boot_s),
         "bad_lines": record.bad_lines,

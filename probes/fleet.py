@@ -162,6 +162,7 @@ class HostRecord:
         "sample_at_wall_s",
         "samples",
         "services",
+        "ssh_ms",
     )
 
     def __init__(self, host: Host, link: Link) -> None:
@@ -178,6 +179,8 @@ class HostRecord:
         self.processes_at_boot_s = 0.0
         self.history: History | None = None
         self.services: dict[str, ServiceState] = {}
+        #: milliseconds of each phase of the last login (``hostname``: from channel open to the agent's answer)
+        self.ssh_ms: dict[str, float] = {}
         self.bad_lines = 0
         self.bad_text = ""
         self.note = ""
@@ -282,6 +285,12 @@ class Fleet:
             severity = Severity.INFO if link.state in _GOOD else Severity.CRITICAL
             self.event(host_id, severity, "link", text)
         self._dirty.add(host_id)
+
+    def set_ssh_phases(self, host_id: str, phases_ms: dict[str, float]) -> None:
+        """Store how long each phase of a login took."""
+        record = self.hosts.get(host_id)
+        if record is not None:
+            record.ssh_ms = phases_ms
 
     def set_service(self, host_id: str, state: ServiceState) -> None:
         """Store one service's probe; a changed state or health is an event."""

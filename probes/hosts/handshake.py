@@ -104,6 +104,7 @@ class Handshake:
             asyncssh.Error: its own failures, to be translated by the caller.
         """
         self._on_phase = on_phase
+        on_phase("waiting")
         async with self._gate:
             self._phase = "kex" if banner_seen else "banner"
             self._began = time.perf_counter()

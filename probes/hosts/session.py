@@ -11,6 +11,7 @@ import logging
 import random
 import secrets
 import sys
+import time
 from typing import TYPE_CHECKING, Final
 
 from probes import clock
@@ -64,6 +65,9 @@ class HostSession:
         self._next_heartbeat_s = 0.0
         self._sh_only = False
         self._grace_until_s = 0.0
+        self._phases_ms: dict[str, float] = {}
+        self._phase_name = ""
+        self._phase_at_s = 0.0
 
     # --- what a person does ---
 
@@ -161,7 +165,10 @@ class HostSession:
                         layer="internal",
                         next_step="please report this; trying again",
                     )
-                if self._paused or error.layer == "hand":
+                if self._paused:
+                    continue
+                if error.layer == "hand":
+                    self._set(LinkState.CONNECTING)
                     continue
                 if clock.boot_s() - started > _SETTLED_S:
                     self._attempt = 0
@@ -182,13 +189,18 @@ class HostSession:
             await self._close()
 
     async def _start(self) -> AgentStream:
+        self._phases_ms = {}
+        self._phase_name = ""
         stream = await (self._start_local() if self.host.local else self._start_remote())
         self._next_heartbeat_s = clock.boot_s() + random.uniform(0.2, 1.0) * self._settings.intervals.heartbeat_s  # noqa: S311
-        if not stream.first.done():
-            self._phase("first_sample")
+        self._phase("first_sample")
         intervals = self._settings.intervals
         limit_s = intervals.first_sample_s + 2 * intervals.sample_s
         await self._or_ended(stream.first, stream, limit_s, "first_sample", "the agent runs but sends no sample")
+        self._end_phase()
+        if stream.hostname_ms is not None:
+            self._phases_ms["hostname"] = stream.hostname_ms
+        self._fleet.set_ssh_phases(self.host.id, self._phases_ms)
         return stream
 
     async def _start_remote(self) -> AgentStream:
@@ -263,10 +275,19 @@ class HostSession:
         self._set(LinkState.LIVE)
 
     def _phase(self, phase: str) -> None:
-        """A try in progress is shown, but a known cause stays visible until something better is known."""
+        """Time the phases; show a try in progress, but keep a known cause visible until something better is known."""
+        self._end_phase()
+        self._phase_name, self._phase_at_s = phase, time.perf_counter()
         record = self._fleet.hosts.get(self.host.id)
-        if record is not None and (record.link.state is LinkState.CONNECTING or self._attempt == 1):
+        if record is None or record.link.state is LinkState.LIVE:
+            return
+        if record.link.state is LinkState.CONNECTING or self._attempt == 1:
             self._set(LinkState.CONNECTING, layer=phase)
+
+    def _end_phase(self) -> None:
+        if self._phase_name:
+            self._phases_ms[self._phase_name] = (time.perf_counter() - self._phase_at_s) * 1000
+            self._phase_name = ""
 
     def _set(
         self,

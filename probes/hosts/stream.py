@@ -65,7 +65,9 @@ class AgentStream:
         self.booted: asyncio.Future[Boot] = loop.create_future()
         self.first: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[AgentError] = loop.create_future()
-        self.last_at_boot_s = clock.boot_s()
+        self.opened_at_boot_s = self.last_at_boot_s = clock.boot_s()
+        #: from the opening of the channel to the agent's first word (its hostname), in milliseconds
+        self.hostname_ms: float | None = None
         self.stderr = ""
         self.exit_status: int | None = None
         self._fleet, self._host_id, self._nonce = fleet, host_id, nonce
@@ -218,6 +220,8 @@ class AgentStream:
         elif isinstance(item, Processes):
             fleet.set_processes(host_id, item, clock.boot_s())
         elif isinstance(item, Hello):
+            if self.hostname_ms is None:
+                self.hostname_ms = (clock.boot_s() - self.opened_at_boot_s) * 1000
             fleet.set_hello(host_id, item)
         else:
             self._take_note(item)

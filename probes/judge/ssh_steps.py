@@ -27,11 +27,15 @@ class Outcome(StrEnum):
 
 
 class Step(Struct, frozen=True):
-    """One step and its outcome; ``detail`` is the cause of a failure, or what the host answered."""
+    """One step and its outcome; ``detail`` is the cause of a failure, or what the host answered.
+
+    ``took_ms`` is the time of the last login that came this far; the host key's is part of the key exchange.
+    """
 
     name: str
     outcome: Outcome
     detail: str = ""
+    took_ms: float | None = None
 
 
 #: in the order in which they happen; the last is the agent's answer with its hostname
@@ -60,7 +64,9 @@ def ssh_steps(record: HostRecord) -> tuple[Step, ...]:
         return tuple(Step(name, Outcome.NOT_APPLICABLE, "this machine is read without SSH") for name in STEPS)
     hostname = hello.hostname if hello is not None else ""
     if link.state in (LinkState.LIVE, LinkState.STALE):
-        return (*(Step(name, Outcome.PASSED) for name in STEPS[:-1]), _hostname(hostname))
+        took = record.ssh_ms
+        passed = (Step(name, Outcome.PASSED, took_ms=took.get(name)) for name in STEPS[:-1])
+        return (*passed, _hostname(hostname, took.get(STEPS[-1])))
     layer = link.layer or ""
     if link.state in (LinkState.CONNECTING, LinkState.PAUSED) or (layer not in STEPS and layer not in _BEYOND):
         why = link.state.value if layer in STEPS or not link.cause else link.cause
@@ -76,7 +82,7 @@ def ssh_steps(record: HostRecord) -> tuple[Step, ...]:
     )
 
 
-def _hostname(hostname: str) -> Step:
+def _hostname(hostname: str, took_ms: float | None = None) -> Step:
     if hostname:
-        return Step(STEPS[-1], Outcome.PASSED, hostname)
+        return Step(STEPS[-1], Outcome.PASSED, hostname, took_ms)
     return Step(STEPS[-1], Outcome.UNKNOWN, "not answered yet")

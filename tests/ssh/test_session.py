@@ -40,6 +40,8 @@ async def test_a_host_streams_samples_with_a_bounded_age(tmp_path: Path, keys: K
         assert record.lag_s is not None
         assert 0 <= record.lag_s < 2
         assert record.bad_lines == 0
+        assert {"resolve", "tcp", "banner", "kex", "auth", "bootstrap", "hostname"} <= record.ssh_ms.keys()
+        assert all(ms >= 0 for ms in record.ssh_ms.values())
         assert server.connections == 1
         assert len(server.commands) == 1  # one channel for everything, never one a tick
 

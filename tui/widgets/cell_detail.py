@@ -62,6 +62,8 @@ def ssh_rows(view: View, width: int) -> list[Row]:
             words = step.outcome.value.replace("_", " ")
             if step.outcome is Outcome.PASSED and step.detail:
                 words = step.detail
+            if step.took_ms is not None:
+                words = f"{words} {step.took_ms:.1f} ms"
             shown = words.upper() if step.outcome is Outcome.FAILED else words
             facts.append([(f"{STEP_WORDS[step.name]} ", "muted"), (shown, _STEP_STYLES[step.outcome])])
         rows += flow(facts, width, view.glyphs, first=[(" ", "text")])
