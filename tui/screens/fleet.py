@@ -102,6 +102,7 @@ class FleetScreen(Screen[None]):
         self._arranged_at = now
         if self.board.arrange(now):
             self.grid.lines_changed()
+        self.query_one(HeaderBar).refresh_changed()
 
     def show_now(self) -> None:
         """Arrange and redraw at once: after a key that changes what is shown."""
