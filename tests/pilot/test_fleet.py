@@ -127,6 +127,25 @@ async def test_the_cursor_stays_on_its_host_when_the_order_changes():
         assert rows_of(app).index("gpu-002") == 3
 
 
+async def test_the_view_stays_at_the_top_where_one_watches():
+    turned = Clock()
+    fleet = fleet_of(200, at_boot_s=NOW_S)
+    app = running(fleet, turned)
+    async with app.run_test(size=(120, 24)) as pilot:
+        fleet.set_link("gpu-190", new_link(LinkState.UNREACHABLE))
+        turned.now += 1.5
+        await until(pilot, lambda: rows_of(app)[0] == "gpu-190", "the worst is at the top")
+        assert app.fleet_screen.selected == "gpu-190", "an untouched cursor stays at the top"
+        await pilot.press("down", "up")
+        make_live(fleet, "gpu-190", at_boot_s=turned.now)
+        turned.now += 3
+        await until(pilot, lambda: rows_of(app)[0] == "gpu-000", "it is fine again")
+        assert app.fleet_screen.selected == "gpu-190", "a touched one follows its host"
+        assert app.fleet_screen.grid.scroll_offset.y == 0
+        await pilot.press("down")
+        await until(pilot, lambda: "gpu-191" in rows_of(app), "and comes into sight with the next key")
+
+
 async def test_nothing_moves_while_the_cursor_is_moved():
     turned = Clock()
     fleet = fleet_of(5, at_boot_s=NOW_S)

@@ -109,7 +109,7 @@ class FleetScreen(Screen[None]):
         now = self._qd.boot_s()
         self._arranged_at = now
         self.board.arrange(now)
-        self.grid.lines_changed()
+        self.grid.lines_changed(by_hand=True)
         self.query_one(GridHeader).refresh()
         for drawn in self.query(DrawnLines):
             drawn.refresh()

@@ -147,22 +147,29 @@ class FleetGrid(ScrollView, can_focus=True):
             if before is None or self._drawn_row(painter, line).strip is not before.strip:
                 self.refresh_line(at)
 
-    def lines_changed(self) -> None:
-        """The board has other lines or another order: the cursor stays on its host."""
+    def lines_changed(self, *, by_hand: bool = False) -> None:
+        """The board has other lines or another order.
+
+        The cursor stays on its host, or at the top as long as nobody moved it. The view stays at the top if it was
+        there, since that is where one watches; scrolled down, it follows the cursor.
+
+        Args:
+            by_hand: the user asked for it, so the cursor must be in sight.
+        """
         lines = self.board.lines
         if self.virtual_size.height != len(lines):
             self.virtual_size = Size(1, len(lines))
         at = self.board.at(self.cursor_host, self.cursor_group)
-        if at is None and lines:
-            at = min(self._line, len(lines) - 1)
+        untouched = self.moved_at_boot_s == float("-inf")
+        if lines and (at is None or untouched):
+            at = 0 if untouched else min(self._line, len(lines) - 1)
             self._select(lines[at])
         if at is not None:
-            moved = at - self._line
-            self._line = at
-            # the cursor's row stays where the eye is, as far as the list allows
-            if moved and self.scroll_offset.y:
+            moved, self._line = at - self._line, at
+            if self.scroll_offset.y:
                 self.scroll_to(y=self.scroll_offset.y + moved, animate=False)
-            self._show_line(at)
+            if by_hand or self.scroll_offset.y:
+                self._show_line(at)
         if len(self._drawn) > 2 * len(self.board.rows) + 50:
             self._drawn.clear()
         self.refresh()
