@@ -18,6 +18,7 @@ What may hang runs in threads: NVML, file systems, docker and systemctl. The sam
 values are at most ``max(3 s, 3 intervals)`` old, afterwards they are null with the reason ``timeout``.
 """
 
+import collections
 import errno
 import json
 import os
@@ -904,6 +905,8 @@ def run_program(argv, children, timeout_s=10.0):
         out, err = child.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         kill_group(child.pid)
+        child.stdout.close()
+        child.stderr.close()
         child.wait()
         return None, "", ""
     finally:
@@ -941,6 +944,10 @@ class Units(object):
 
     def refresh(self):
         if self.thread is not None and self.thread.is_alive():
+            if (
+                time.monotonic() - self.since > 30.0 and self.rows is not None
+            ):  # not even a kill ended what it waits for
+                self.rows, self.missing, self.changed = None, {"units": "timeout"}, True
             return
         self.since = time.monotonic()
         self.thread = threading.Thread(target=self._work, daemon=True)
@@ -1097,6 +1104,8 @@ class Nvml(object):
         """Handles, names, limits: what changes rarely."""
         count, reason = self.ask("nvmlDeviceGetCount")
         if count is None:
+            self.ready = False  # a driver that was reloaded wants a new start
+            self.ask("nvmlShutdown")
             raise NvmlMissingError(reason, "nvmlDeviceGetCount failed")
         known = {device["index"]: device for device in self.devices}
         self.devices = []
@@ -1273,6 +1282,7 @@ class Gpus(object):
         os.set_blocking(self._wake, False)
         os.set_blocking(self.wake, False)
         self.present = None
+        self.failed = False
         self.retry_at = 0.0
         self.thread = threading.Thread(target=self._work, daemon=True)
         self.thread.start()
@@ -1356,7 +1366,12 @@ class Gpus(object):
     def _module(self):
         if self.sent is not None:
             source, self.sent = self.sent, None
-            return module_from(source)
+            self.failed = True
+            module = module_from(source)
+            self.failed = False
+            return module
+        if self.failed:
+            raise NvmlMissingError("error", "the pynvml that was sent does not load here")
         found = host_pynvml()
         if found is None and self.need is not None:
             need, self.need = self.need, None
@@ -1439,7 +1454,7 @@ class Agent(object):
         self.echo = None
         self.every_tick = False
         self.processes_at = None
-        self.note_lines = []
+        self.note_lines = collections.deque()  # other threads append
         self.noted = set()
         self.children = set()
         self.hello = None
@@ -1614,9 +1629,8 @@ class Agent(object):
                 self.process_list()
             except Exception as error:
                 self.note("processes", "%s: %s" % (type(error).__name__, error))
-        lines, self.note_lines = self.note_lines, []
-        for line in lines:
-            self.send(line)
+        while self.note_lines:
+            self.send(self.note_lines.popleft())
         self.flush()
 
     def slow_work(self, now):

@@ -120,12 +120,21 @@ def payload(kind: str, interval_s: float, *, watchdog_s: float = 15.0, **setting
     """
     if kind == "python":
         chosen = {"interval_s": float(interval_s), "watchdog_s": float(watchdog_s), **settings}
-        body = zlib.compress(f"{_source('agent.py')}\nmain({chosen!r})\n".encode(), 9)
-    elif kind == "sh":
-        head = f"QD_INTERVAL={max(float(interval_s), 0.05):g}\nQD_WATCHDOG={max(round(watchdog_s), 1)}\n"
-        body = (head + _stripped(_source("agent.sh"))).encode()
-    else:
-        raise ValueError(f"no agent of kind {clean_bytes(kind.encode())!r}")
+        return _python_payload(repr(chosen))
+    if kind == "sh":
+        return _sh_payload(f"QD_INTERVAL={max(float(interval_s), 0.05):g}\nQD_WATCHDOG={max(round(watchdog_s), 1)}\n")
+    raise ValueError(f"no agent of kind {clean_bytes(kind.encode())!r}")
+
+
+@lru_cache(maxsize=8)  # a fleet of a thousand hosts connects with one payload
+def _python_payload(settings: str) -> bytes:
+    body = zlib.compress(f"{_source('agent.py')}\nmain({settings})\n".encode(), 9)
+    return b"%d\n" % len(body) + body
+
+
+@lru_cache(maxsize=8)
+def _sh_payload(head: str) -> bytes:
+    body = (head + _stripped(_source("agent.sh"))).encode()
     return b"%d\n" % len(body) + body
 
 

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,71 @@ def test_the_echo_carries_the_newest_token_and_its_age() -> None:
     assert later.echo is not None
     assert 0 <= first.echo[1] < later.echo[1]
     assert all(sample.echo is None or sample.echo[0] in (7, 42) for sample in run.all(Sample))
+
+
+# --- what hangs ---
+
+
+def test_a_file_system_that_hangs_is_a_timeout_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    FakeProc(tmp_path).write(
+        "self/mountinfo",
+        "1 0 0:1 / / rw - ext4 /dev/a rw\n2 1 0:2 / /a rw - nfs4 h:/a rw\n3 1 0:3 / /b rw - xfs /dev/b rw\n",
+    )
+    hang = threading.Event()
+    real = os.statvfs("/")
+
+    def statvfs(path: bytes) -> os.statvfs_result:
+        if path == b"/a":
+            assert hang.wait(20)
+        return real
+
+    monkeypatch.setattr(agent.os, "statvfs", statvfs)
+    monkeypatch.setattr(agent.os.path, "isdir", lambda _: True)
+    monkeypatch.setattr(agent, "STUCK_S", 0.1)
+    disks = agent.Disks(str(tmp_path))
+    disks.refresh()
+    size = real.f_blocks * real.f_frsize
+
+    def rows() -> dict[str, tuple[object, object]]:
+        view = disks.view()
+        return {row[0]: (row[3], row[5]) for row in view} if isinstance(view, list) else {}
+
+    assert wait_until(lambda: rows().get("/a") == (None, "timeout"))
+    assert rows()["/"] == (size, None)
+    assert rows()["/b"] == (None, "not_yet")
+    disks.refresh()  # another thread passes over what hangs
+    assert wait_until(lambda: rows().get("/b") == (size, None))
+    assert rows()["/a"] == (None, "timeout")
+    hang.set()
+    assert wait_until(lambda: rows().get("/a") == (size, None))
+    assert wait_until(lambda: disks.threads == 0)
+
+
+def test_a_program_that_hangs_is_ended_with_its_children() -> None:
+    children: set[int] = set()
+    before = {folder.name for folder in Path("/proc").iterdir()}
+    status, out, _ = agent.run_program(["sh", "-c", "sleep 77 & echo hi; sleep 78"], children, timeout_s=0.3)
+    assert (status, out) == (None, "")
+    assert children == set()
+
+    def sleeping() -> list[str]:
+        found = []
+        for pid in {folder.name for folder in Path("/proc").iterdir() if folder.name.isdigit()} - before:
+            try:
+                text = Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if text in (b"sleep\x0077\x00", b"sleep\x0078\x00"):
+                found.append(pid)
+        return found
+
+    assert wait_until(lambda: not sleeping())
+
+
+def test_a_program_that_answers_is_read() -> None:
+    assert agent.run_program(["sh", "-c", "echo out; echo err >&2; exit 3"], set()) == (3, "out\n", "err\n")
 
 
 # --- units ---

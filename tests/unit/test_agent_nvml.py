@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -231,6 +232,15 @@ def test_eight_gpus_make_a_line_of_about_two_kilobytes_and_memory_stays_small(do
     assert 1500 < size < 4000
     assert sample.agent.rss_bytes is not None
     assert sample.agent.rss_bytes < 25 << 20
+
+
+def test_a_pynvml_that_does_not_load_is_an_error_not_a_wait(double: NvmlDouble) -> None:
+    with start(double, answer_notes=False) as run:
+        run.wait(Note, lambda note: note.need == "pynvml")
+        body = zlib.compress(b"def broken(")
+        run.send(b"m %d\n%s" % (len(body), body))
+        run.wait(Sample, lambda sample: sample.missing.get("gpus") == "error")
+        assert "SyntaxError" in run.wait(Note, after=1).text
 
 
 # --- the host's own pynvml ---
