@@ -10,6 +10,7 @@ from probes.fleet import Fleet
 from probes.limits import raise_fd_limit
 from probes.model import Severity
 from tui.app import QuarterdeckApp
+from tui.hangup import ended_by_hangup
 from tui.perf import measured
 
 if TYPE_CHECKING:
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 
 def run_dashboard(settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None = None) -> int:
     """Show the dashboard until the person leaves; returns the exit code."""
-    return make_app(settings, fleet, reload_settings).run() or 0
+    with ended_by_hangup():
+        return make_app(settings, fleet, reload_settings).run() or 0
 
 
 def run_demo(hosts: int, seed: int) -> int:
     """Start a simulated fleet, show the dashboard on it, and end both together."""
-    return asyncio.run(_demo(hosts, seed))
+    with ended_by_hangup():
+        return asyncio.run(_demo(hosts, seed))
 
 
 async def _demo(hosts: int, seed: int) -> int:

@@ -72,6 +72,21 @@ def test_a_killed_dashboard_leaves_no_agent(config: Path, server: RealSshd) -> N
     _sessions_end(server)
 
 
+@pytest.mark.parametrize("command", ["config", "demo"])
+def test_a_terminal_that_is_gone_takes_the_dashboard_with_it(config: Path, server: RealSshd, command: str) -> None:
+    arguments = ("--config", str(config)) if command == "config" else ("demo", "--hosts", "3")
+    with Terminal(*arguments) as terminal:
+        terminal.until("1/1" if command == "config" else "hosts live")
+        children = children_of(terminal.process.pid)
+        terminal.hang_up()
+        terminal.process.wait(20)
+        end = time.monotonic() + 10
+        while any(Path(f"/proc/{pid}").exists() for pid in children):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    _sessions_end(server)
+
+
 def test_a_host_that_dies_is_said_and_the_dashboard_stays(config: Path, server: RealSshd) -> None:
     with Terminal("--config", str(config), columns=160) as terminal:
         terminal.until("1/1")

@@ -96,12 +96,18 @@ class Terminal:
         left = self.seen.rfind(b"\x1b[?1049l") > self.seen.rfind(b"\x1b[?1049h")
         return left and termios.tcgetattr(self._slave)[3] == self._modes[3]
 
+    def hang_up(self) -> None:
+        """Close the terminal's window."""
+        for descriptor in (self.master, self._slave):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.master = self._slave = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-        os.close(self.master)
-        os.close(self._slave)
+        self.hang_up()
 
     def __enter__(self) -> Terminal:
         return self
