@@ -9,12 +9,20 @@ object names the field and the reason; never 0.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Final, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 Reason = Literal["unsupported", "denied", "error", "timeout", "gpu_lost", "not_yet"]
-Missing = dict[str, Reason]
+
+#: what a host may send: a number that fits in no 64 bits or is past all sense would end in an overflow in whatever
+#: divides, formats or encodes it later, an endless text or list in memory; decoding refuses the line instead
+Int = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Float = Annotated[float, Meta(ge=-1e18, le=1e18)]
+Text = Annotated[str, Meta(max_length=1024)]
+Missing = Annotated[dict[Text, Reason], Meta(max_length=1024)]
+_FEW: Final = Meta(max_length=256)
+_MANY: Final = Meta(max_length=4096)
 
 
 # --- what a host says (wire types) -------------------------------------------------------------------------------
@@ -23,96 +31,96 @@ Missing = dict[str, Reason]
 class Mig(Struct, frozen=True, array_like=True, gc=False):
     """One MIG instance of a GPU."""
 
-    index: int
-    uuid: str | None
-    name: str | None
-    memory_total_bytes: int | None
-    memory_used_bytes: int | None
+    index: Int
+    uuid: Text | None
+    name: Text | None
+    memory_total_bytes: Int | None
+    memory_used_bytes: Int | None
 
 
 class Gpu(Struct, frozen=True, array_like=True, gc=False):
     """One GPU at one moment. Source: NVML, or `nvidia-smi --query-gpu` in sh mode."""
 
-    index: int
-    uuid: str | None
-    name: str | None
-    utilization_pct: float | None
-    memory_total_bytes: int | None
-    memory_used_bytes: int | None
-    memory_free_bytes: int | None
-    memory_reserved_bytes: int | None
-    temperature_c: float | None
-    power_w: float | None
-    power_limit_w: float | None
-    sm_clock_mhz: float | None
-    memory_clock_mhz: float | None
-    fan_pct: float | None
-    pstate: str | None
-    throttle_reasons: tuple[str, ...] | None
-    ecc_corrected: int | None
-    ecc_uncorrected: int | None
-    pcie_gen: int | None
-    pcie_width: int | None
-    mig: tuple[Mig, ...]
+    index: Int
+    uuid: Text | None
+    name: Text | None
+    utilization_pct: Float | None
+    memory_total_bytes: Int | None
+    memory_used_bytes: Int | None
+    memory_free_bytes: Int | None
+    memory_reserved_bytes: Int | None
+    temperature_c: Float | None
+    power_w: Float | None
+    power_limit_w: Float | None
+    sm_clock_mhz: Float | None
+    memory_clock_mhz: Float | None
+    fan_pct: Float | None
+    pstate: Text | None
+    throttle_reasons: Annotated[tuple[Text, ...], _FEW] | None
+    ecc_corrected: Int | None
+    ecc_uncorrected: Int | None
+    pcie_gen: Int | None
+    pcie_width: Int | None
+    mig: Annotated[tuple[Mig, ...], _FEW]
     missing: Missing
 
 
 class Cpu(Struct, frozen=True, array_like=True, gc=False):
     """CPU use over the last interval (needs two readings) and load. Source: /proc/stat, /proc/loadavg."""
 
-    count: int
-    utilization_pct: float | None
-    per_core_pct: tuple[float | None, ...] | None
-    load1: float | None
-    load5: float | None
-    load15: float | None
+    count: Int
+    utilization_pct: Float | None
+    per_core_pct: Annotated[tuple[Float | None, ...], _MANY] | None
+    load1: Float | None
+    load5: Float | None
+    load15: Float | None
 
 
 class Memory(Struct, frozen=True, array_like=True, gc=False):
     """Memory. ``used`` is total minus available, as `free` says it. Source: /proc/meminfo."""
 
-    total_bytes: int | None
-    used_bytes: int | None
-    available_bytes: int | None
-    swap_total_bytes: int | None
-    swap_used_bytes: int | None
+    total_bytes: Int | None
+    used_bytes: Int | None
+    available_bytes: Int | None
+    swap_total_bytes: Int | None
+    swap_used_bytes: Int | None
 
 
 class Disk(Struct, frozen=True, array_like=True, gc=False):
     """One mounted block file system. Source: statvfs and /proc/diskstats."""
 
-    mount: str
-    device: str
-    total_bytes: int | None
-    used_bytes: int | None
-    read_bytes_per_s: float | None
-    write_bytes_per_s: float | None
+    mount: Text
+    device: Text
+    total_bytes: Int | None
+    used_bytes: Int | None
+    read_bytes_per_s: Float | None
+    write_bytes_per_s: Float | None
     missing: Missing
 
 
 class Net(Struct, frozen=True, array_like=True, gc=False):
     """One network interface. Source: /proc/net/dev."""
 
-    name: str
-    rx_bytes_per_s: float | None
-    tx_bytes_per_s: float | None
+    name: Text
+    rx_bytes_per_s: Float | None
+    tx_bytes_per_s: Float | None
     missing: Missing
 
 
 class Xid(Struct, frozen=True, array_like=True, gc=False):
     """One NVIDIA XID error of the kernel log. ``uptime_s`` is the host's clock since its boot."""
 
-    uptime_s: float
-    pci: str
-    code: int
-    message: str
+    uptime_s: Float
+    pci: Text
+    code: Int
+    message: Text
 
 
 class AgentUse(Struct, frozen=True, array_like=True, gc=False):
     """What the agent itself costs the host, measured by itself."""
 
-    cpu_pct: float | None
-    rss_bytes: int | None
+    cpu_pct: Float | None
+    rss_bytes: Int | None
 
 
 class Sample(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
@@ -130,56 +138,56 @@ class Sample(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
     ``units.docker``, ``units.systemd`` where only one of the two could be asked.
     """
 
-    seq: int
-    uptime_s: float
+    seq: Int
+    uptime_s: Float
     cpu: Cpu
     memory: Memory
     agent: AgentUse
-    interval_s: float | None = None
-    echo: tuple[int, int] | None = None
-    disks: tuple[Disk, ...] = ()
-    net: tuple[Net, ...] = ()
+    interval_s: Float | None = None
+    echo: tuple[Int, Int] | None = None
+    disks: Annotated[tuple[Disk, ...], _FEW] = ()
+    net: Annotated[tuple[Net, ...], _FEW] = ()
     gpus: tuple[Gpu, ...] = ()
-    xid_events: tuple[Xid, ...] | None = None
+    xid_events: Annotated[tuple[Xid, ...], _FEW] | None = None
     missing: Missing = {}
 
 
 class Process(Struct, frozen=True, array_like=True, gc=False):
     """One process. ``cpu_pct`` is of one core, over the last interval."""
 
-    pid: int
-    user: str | None
-    name: str
-    cpu_pct: float | None
-    rss_bytes: int | None
+    pid: Int
+    user: Text | None
+    name: Text
+    cpu_pct: Float | None
+    rss_bytes: Int | None
 
 
 class GpuProcess(Struct, frozen=True, array_like=True, gc=False):
     """One process on one GPU (``gpu`` is the GPU's index)."""
 
-    gpu: int
-    pid: int
-    user: str | None
-    name: str | None
-    memory_bytes: int | None
+    gpu: Int
+    pid: Int
+    user: Text | None
+    name: Text | None
+    memory_bytes: Int | None
 
 
 class Processes(Struct, frozen=True, gc=False, tag_field="t", tag="p"):
     """The process list: the busiest (bounded) and all GPU processes. Every 30 s, or each tick on request."""
 
-    total: int
-    top: tuple[Process, ...]
-    gpu: tuple[GpuProcess, ...] | None
+    total: Int
+    top: Annotated[tuple[Process, ...], _MANY]
+    gpu: Annotated[tuple[GpuProcess, ...], _MANY] | None
     missing: Missing = {}
 
 
 class Unit(Struct, frozen=True, array_like=True, gc=False):
     """One container or systemd unit. ``kind``: docker | systemd; ``state`` in the tool's own word."""
 
-    kind: str
-    name: str
-    state: str
-    detail: str
+    kind: Text
+    name: Text
+    state: Text
+    detail: Text
 
 
 class Hello(Struct, frozen=True, gc=False, tag_field="t", tag="h"):
@@ -188,25 +196,25 @@ class Hello(Struct, frozen=True, gc=False, tag_field="t", tag="h"):
     ``mode``: ``python+nvml``, ``python`` (no NVIDIA driver), ``sh+nvidia-smi``, ``sh``.
     """
 
-    mode: str
-    hostname: str
-    os: str | None = None
-    kernel: str | None = None
-    driver: str | None = None
-    cuda: str | None = None
-    python: str | None = None
-    boot_id: str | None = None
-    pid: int | None = None
-    units: tuple[Unit, ...] | None = None
+    mode: Text
+    hostname: Text
+    os: Text | None = None
+    kernel: Text | None = None
+    driver: Text | None = None
+    cuda: Text | None = None
+    python: Text | None = None
+    boot_id: Text | None = None
+    pid: Int | None = None
+    units: Annotated[tuple[Unit, ...], _MANY] | None = None
     missing: Missing = {}
 
 
 class Note(Struct, frozen=True, gc=False, tag_field="t", tag="n"):
     """The agent's own word about something that went wrong, or that it needs (``need``: ``pynvml``)."""
 
-    layer: str
-    text: str
-    need: str | None = None
+    layer: Text
+    text: Text
+    need: Text | None = None
 
 
 Line = Hello | Sample | Processes | Note
