@@ -41,6 +41,9 @@ _HOST_HALF: Final = ("cpu_pct", "memory_pct")
 _GPU_FINE: Final = ("power_w",)
 _GPU_HALF: Final = ("utilization_pct", "memory_pct", "temperature_c")
 MAX_EVENTS: Final = 2000
+#: events one host may cause by what it says of itself, per window
+_SAID_MAX: Final = 40
+_SAID_WINDOW_S: Final = 60.0
 
 
 class History:
@@ -157,6 +160,8 @@ class HostRecord:
         "note",
         "processes",
         "processes_at_boot_s",
+        "said",
+        "said_from_boot_s",
         "sample",
         "sample_at_boot_s",
         "sample_at_wall_s",
@@ -184,6 +189,9 @@ class HostRecord:
         self.bad_lines = 0
         self.bad_text = ""
         self.note = ""
+        #: events of its own making in the running window
+        self.said = 0
+        self.said_from_boot_s = 0.0
 
     def age_s(self, now_boot_s: float) -> float | None:
         """Age of the last sample in seconds at most: since it arrived, plus what it had lagged; None without one."""
@@ -218,7 +226,8 @@ class Fleet:
         fresh: dict[str, HostRecord] = {}
         for host in hosts:
             record = self.hosts.get(host.id)
-            if record is None:
+            if record is None or _way_to(record.host) != _way_to(host):
+                # another address may be another machine: what was measured there is not shown as this one's
                 record = HostRecord(host, new_link(LinkState.CONNECTING))
             else:
                 record.host = host
@@ -251,10 +260,24 @@ class Fleet:
     def _announce_xids(self, host_id: str, before: Sample | None, sample: Sample) -> None:
         if before is None:  # what the kernel log held before we looked is not news
             return
+        if before.xid_events == sample.xid_events:
+            return
         known = set(before.xid_events or ())
         for xid in sample.xid_events or ():
             if xid not in known:
-                self.event(host_id, Severity.CRITICAL, "xid", f"XID {xid.code} on {xid.pci}: {xid.message}")
+                self._said(host_id, Severity.CRITICAL, "xid", f"XID {xid.code} on {xid.pci}: {xid.message}")
+
+    def _said(self, host_id: str, severity: Severity, kind: str, text: str) -> None:
+        """An event out of a host's own mouth: one that talks without end must not push out what others had to say."""
+        record, now = self.hosts[host_id], clock.boot_s()
+        if now - record.said_from_boot_s > _SAID_WINDOW_S:
+            record.said_from_boot_s, record.said = now, 0
+        record.said += 1
+        if record.said <= _SAID_MAX:
+            self.event(host_id, severity, kind, text)
+        elif record.said == _SAID_MAX + 1:
+            words = f"over {_SAID_MAX} events within {_SAID_WINDOW_S:g} s: further ones are left out here for as long"
+            self.event(host_id, Severity.WARNING, kind, words)
 
     def set_processes(self, host_id: str, processes: Processes, at_boot_s: float) -> None:
         """Store a process list."""
@@ -270,7 +293,7 @@ class Fleet:
             return
         before, record.hello = record.hello, hello
         if before is not None and before.boot_id and hello.boot_id and before.boot_id != hello.boot_id:
-            self.event(host_id, Severity.WARNING, "reboot", "host was rebooted (its boot id changed)")
+            self._said(host_id, Severity.WARNING, "reboot", "host was rebooted (its boot id changed)")
         self._dirty.add(host_id)
 
     def set_link(self, host_id: str, link: Link) -> None:
@@ -322,7 +345,7 @@ class Fleet:
         record = self.hosts.get(host_id)
         if record is not None and record.note != text:
             record.note = text
-            self.event(host_id, Severity.WARNING, "agent", text)
+            self._said(host_id, Severity.WARNING, "agent", text)
             self._dirty.add(host_id)
 
     def event(self, host_id: str | None, severity: Severity, kind: str, text: str) -> None:
@@ -334,6 +357,10 @@ class Fleet:
         """The last probe of each configured service, in configured order; never probed ones are left out."""
         record = self.hosts[host_id]
         return [record.services[s.name] for s in record.host.services if s.name in record.services]
+
+
+def _way_to(host: Host) -> tuple[object, ...]:
+    return host.local, host.address, host.port, host.proxy_jump
 
 
 _GOOD: Final = frozenset({LinkState.LIVE, LinkState.PAUSED, LinkState.CONNECTING})

@@ -12,6 +12,8 @@ from collections import OrderedDict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
+import msgspec
+
 from probes import clock
 from probes.errors import AgentError
 from probes.hosts import bootstrap
@@ -21,7 +23,7 @@ from probes.model import Hello, LinkState, Note, Processes, Sample
 from probes.text import clean, clean_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from probes.fleet import Fleet
     from probes.hosts.bootstrap import Boot
@@ -95,6 +97,8 @@ class AgentStream:
 
     def feed(self, data: bytes) -> None:
         """Take bytes of stdout. Never raises: an exception here would silently drop the host."""
+        if self.ended.done():  # what comes behind the end is nobody's: it must not make the link look alive
+            return
         try:
             self._feed(data)
         except Exception as error:
@@ -103,7 +107,8 @@ class AgentStream:
 
     def feed_stderr(self, data: bytes) -> None:
         """Keep the end of stderr, to say what went wrong."""
-        self.stderr = (self.stderr + clean_bytes(data, _STDERR_KEPT))[-_STDERR_KEPT:]
+        if not self.ended.done() and not self._flooded(len(data), 0):
+            self.stderr = (self.stderr + clean_bytes(data, _STDERR_KEPT))[-_STDERR_KEPT:]
 
     def closed(self, error: Exception | None = None) -> None:
         """The channel is gone."""
@@ -187,7 +192,7 @@ class AgentStream:
     def _look_for_marker(self, line: bytes) -> None:
         boot = bootstrap.parse_marker(line, self._nonce)
         if boot is not None:
-            self._decoder = FrameDecoder() if boot.kind == "sh" else JsonDecoder()
+            self._decoder = _CheckedFrames() if boot.kind == "sh" else JsonDecoder()
             self.booted.set_result(boot)
         elif len(self._noise) < 120:
             self._noise = (self._noise + " " + clean_bytes(line, 120)).strip()[:160]
@@ -276,6 +281,30 @@ class AgentStream:
         if self._pipe is not None and not self.ended.done():
             self._window_at_s = clock.boot_s()
             self._pipe.resume()
+
+
+class _CheckedFrames:
+    """Frames of the sh agent, whose text becomes facts here, held to the same bounds as the other agent's JSON."""
+
+    __slots__ = ("_frames", "_json")
+
+    def __init__(self) -> None:
+        self._frames = FrameDecoder()
+        self._json = JsonDecoder()
+
+    def feed(self, line: bytes) -> Sequence[Line]:
+        """Decode one line.
+
+        Raises:
+            LineError: it cannot be used, or says something absurd.
+        """
+        checked: list[Line] = []
+        for item in self._frames.feed(line):
+            try:
+                checked += self._json.feed(msgspec.json.encode(item))
+            except (OverflowError, UnicodeError) as error:
+                raise LineError(f"absurd values: {clean(str(error), 120)}") from None
+        return checked
 
 
 @lru_cache(maxsize=16)
