@@ -12,7 +12,9 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from textual._context import active_message_pump
 from textual.app import App
+from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from probes import clock
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from textual.command import Provider
-    from textual.screen import Screen
 
     from probes.config import Settings
     from probes.fleet import Fleet
@@ -294,6 +295,25 @@ class QuarterdeckApp(App[int]):
         ):  # 1, 2, 4, 8, ...: an error in drawing must not draw for ever
             self.call_later(self._show_banner)
 
+    def _handle_exception(self, error: Exception) -> None:
+        """The last line: an error that nobody guarded ends the screen it happened in, unless that is the fleet.
+
+        Textual would end the application. The widget whose handler raised takes no more messages, so its screen
+        cannot stay.
+        """
+        screen = _screen_of(active_message_pump.get(None))
+        if screen is None or screen is self.screen_stack[0] or self._leaving:
+            _LOG.critical("the dashboard ends", exc_info=error)
+            super()._handle_exception(error)
+            return
+        self.trouble(type(screen).__name__, error, "that screen was closed")
+        self.call_later(self._drop, screen)
+
+    @guarded
+    def _drop(self, screen: Screen[Any]) -> None:
+        while screen in self.screen_stack and len(self.screen_stack) > 1:
+            self.pop_screen()
+
     def _show_banner(self) -> None:
         try:
             self.fleet_screen.show_banner()
@@ -526,6 +546,13 @@ class QuarterdeckApp(App[int]):
             self.say(f"not written: {error}", bad=True)
         else:
             self.say(f"written: {written}")
+
+
+def _screen_of(node: Any) -> Screen[Any] | None:
+    """The screen a message pump belongs to."""
+    while node is not None and not isinstance(node, Screen):
+        node = getattr(node, "_parent", None)
+    return node
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:

@@ -11,6 +11,7 @@ from rich.segment import Segment
 
 from probes.judge.condition import Level
 from probes.model import Health, LinkState, PortState, ServiceKind
+from probes.text import clean
 from tui.format import age_text, duration_text, fit, recent_text, short_bytes, short_watts
 from tui.glyphs import WORDS
 from tui.rows import SLOWED, is_lost
@@ -30,6 +31,24 @@ if TYPE_CHECKING:
 
 Segments = list[Segment]
 _STALE_PROBES: Final = 3.5
+
+
+def group_words(line: GroupLine, g: Glyphs) -> str:
+    """The totals of a group."""
+    t = line.totals
+    counts = ", ".join(
+        f"{count} {word}"
+        for count, word in zip(reversed(t.levels), ("down", "unknown", "degraded", "fine"), strict=True)
+        if count
+    )
+    parts = [f"{t.hosts} {'host' if t.hosts == 1 else 'hosts'}: {counts}"]
+    if t.gpus:
+        lost = f", {t.lost} lost" if t.lost else ""
+        util = f", mean {t.util:.0f}% of {t.util_n}" if t.util is not None else ""
+        parts.append(f"{t.gpus} gpus, {t.busy} busy{lost}{util}")
+    if t.power is not None:
+        parts.append(f"{short_watts(t.power)} of {t.power_n}")
+    return f" {g.separator} ".join(parts)
 
 
 def _showing_on_spaces(styles: Palette) -> frozenset[int]:
@@ -142,20 +161,9 @@ class Painter:
     def group(self, line: GroupLine, *, cursor: bool) -> Segments:
         """The line above a group."""
         p, g = self._palettes[cursor], self.glyphs
-        t = line.totals
-        sign = g.folded if line.folded else g.unfolded
-        counts = ", ".join(
-            f"{count} {word}"
-            for count, word in zip(reversed(t.levels), ("down", "unknown", "degraded", "fine"), strict=True)
-            if count
-        )
-        gpus = f" {g.separator} {t.gpus} gpus, {t.busy} busy" if t.gpus else ""
-        util = f", mean {t.util:.0f}% of {t.util_n}" if t.util is not None else ""
-        lost = f", {t.lost} lost" if t.lost else ""
-        power = f" {g.separator} {short_watts(t.power)} of {t.power_n}" if t.power is not None else ""
         width = self.layout.width
-        name = f"{sign} {line.name} "
-        text = f"{g.separator} {t.hosts} {'host' if t.hosts == 1 else 'hosts'}: {counts}{gpus}{lost}{util}{power}"
+        name = f"{g.folded if line.folded else g.unfolded} {clean(line.name)} "
+        text = f"{g.separator} {group_words(line, g)}"
         whole = fit(name + text, width, ellipsis=g.ellipsis)
         cut = min(len(name), len(whole))
         return [Segment(whole[:cut], p.group), Segment(whole[cut:], p.muted)]

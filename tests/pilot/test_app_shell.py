@@ -61,7 +61,7 @@ def test_the_program_gets_the_keys_the_fleet_goes_on_and_the_screen_comes_back(t
         terminal.until("IN-SHELL")
         here = len(terminal.seen)
         beats_grow(terminal, beats)
-        assert terminal.painted(here) == "", "nothing is drawn over the program"
+        assert terminal.painted(here).strip() == "", "nothing is drawn over the program"
         terminal.send(b"q \n")
         terminal.until("GOT-q", since=here)
         terminal.until("gpu-002", since=here)

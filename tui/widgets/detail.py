@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from probes.judge.condition import Level
 from probes.text import clean
 from tui.format import cells, duration_text, fit
+from tui.painter import group_words
 from tui.widgets.drawn import DrawnLines, Piece, joined
 
 if TYPE_CHECKING:
@@ -30,7 +31,12 @@ class DetailLines(DrawnLines):
         p, g = self.palette, self.qd.glyphs
         row = self._grid.selected_row
         if row is None:
-            return [joined([], [], width, p.text) for _ in range(height)]
+            group = self._grid.selected_group
+            text = group_words(group, g) if group is not None else ""
+            return [
+                joined([Piece(fit(line, width, ellipsis=g.ellipsis), p.muted)], [], width, p.text)
+                for line in _wrapped(text, width, width, height)
+            ]
         style = {Level.DOWN: p.bad, Level.DEGRADED: p.warn, Level.UNKNOWN: p.unknown}.get(row.level, p.muted)
         head = g.text(f"{row.id_text} ({clean(row.record.host.address)})")
         head = fit(head, min(cells(head), width // 2), ellipsis=g.ellipsis)

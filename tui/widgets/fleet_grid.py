@@ -16,6 +16,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from tui import keys
+from tui.board import GroupLine
 from tui.columns import layout_for
 from tui.format import fit
 from tui.guard import guarded, guarding
@@ -71,6 +72,13 @@ class FleetGrid(ScrollView, can_focus=True):
     def selected_row(self) -> Row | None:
         """The row under the cursor."""
         return self.board.rows.get(self.cursor_host) if self.cursor_host is not None else None
+
+    @property
+    def selected_group(self) -> GroupLine | None:
+        """The group under the cursor."""
+        at = self.board.at(None, self.cursor_group) if self.cursor_group is not None else None
+        line = self.board.lines[at] if at is not None else None
+        return line if isinstance(line, GroupLine) else None
 
     # --- what is drawn ---
 
