@@ -145,14 +145,21 @@ class _SnapshotCollector:
             for gpu in sample["gpus"]:
                 for field, reason in gpu["missing"].items():
                     yield (name, str(gpu["index"]), field, reason), 1.0
+            for table, key in (("disks", "mount"), ("net", "name")):
+                for row in sample[table]:
+                    for field, reason in row["missing"].items():
+                        yield (name, "", f"{table}.{row[key]}.{field}", reason), 1.0
 
 
 def _gauge(
     name: str, text: str, rows: Iterable[tuple[tuple[str, ...], float | None]], labels: tuple[str, ...]
 ) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, text, labels=list(labels))
+    seen: set[tuple[str, ...]] = set()
     for values, value in rows:
-        if value is not None:
+        # a host that says the same thing twice must not spoil the page: a scraper refuses all of it then
+        if value is not None and values not in seen:
+            seen.add(values)
             family.add_metric(list(values), value)
     return family
 
@@ -169,25 +176,26 @@ def csv_text(snapshot: dict[str, Any]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("host", "object", "name", "field", "value", "missing", "age_s"))
+    for row in _rows(snapshot):
+        writer.writerow([_cell(value) for value in row])
+    return out.getvalue()
+
+
+def _cell(value: object) -> object:
+    """A text that a spreadsheet would run as a formula is marked as text: it may come from a hostile host."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@")) else value
+
+
+def _rows(snapshot: dict[str, Any]) -> Iterator[tuple[object, ...]]:
     for host in snapshot["hosts"]:
-        writer.writerow((host["id"], "link", "", "state", host["link"]["state"], host["link"]["cause"] or "", ""))
+        yield host["id"], "link", "", "state", host["link"]["state"], host["link"]["cause"] or "", ""
         if host["sample"] is not None:
-            writer.writerows(_sample_rows(host["id"], host["sample"]))
+            yield from _sample_rows(host["id"], host["sample"])
         for service in host["services"]:
             for field in ("state", "connect_ms", "health", "detail"):
                 value = service[field]
-                writer.writerow(
-                    (
-                        host["id"],
-                        "service",
-                        service["name"],
-                        field,
-                        "" if value is None else value,
-                        "",
-                        service["age_s"],
-                    )
-                )
-    return out.getvalue()
+                shown = "" if value is None else value
+                yield host["id"], "service", service["name"], field, shown, "", service["age_s"]
 
 
 def _sample_rows(host_id: str, sample: dict[str, Any]) -> Iterator[tuple[object, ...]]:

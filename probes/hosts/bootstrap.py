@@ -36,7 +36,8 @@ _LOADER: Final = (
 _CHECK: Final = "import sys,zlib,json,select;sys.exit(sys.version_info<(3,6))"
 _PYTHONS: Final = "python3 /usr/libexec/platform-python python3.13 python3.12 python3.11 python3.9 python3.8 python3.6"
 _NONCE: Final = re.compile(r"[0-9A-Za-z]{8,64}")
-_MARKER: Final = re.compile(rb"QDK1 ([0-9A-Za-z]+) (python|sh|none)(?: (.*))?$")
+#: no quotes, ``$`` or ``;`` behind the kind: that is the command itself, echoed by a terminal or a forced command
+_MARKER: Final = re.compile(rb"QDK1 ([0-9A-Za-z]+) (python|sh|none)(?: ([^\"'$;`]*))?$")
 
 
 @dataclass(frozen=True, slots=True)

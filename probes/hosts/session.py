@@ -61,6 +61,8 @@ class HostSession:
         self._attempt = 0
         self._paused = False
         self._wake = asyncio.Event()
+        #: the attempt in progress, which a person may cut short
+        self._starting: asyncio.Timeout | None = None
         self._watch_processes = False
         self._next_heartbeat_s = 0.0
         self._sh_only = False
@@ -97,7 +99,10 @@ class HostSession:
 
     def _poke(self) -> None:
         self._wake.set()
-        if self._stream is not None:
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.reschedule(0.0)  # in the middle of connecting: that attempt ends here
+        elif self._stream is not None:
             self._stream.fail(AgentError("closed by hand", layer="hand"))
 
     def apply(self, settings: Settings) -> None:
@@ -181,7 +186,16 @@ class HostSession:
         self._wake.clear()
         self._attempt += 1
         try:
-            stream = await self._start()
+            self._starting = attempt = asyncio.timeout(None)  # only ``_poke`` sets that clock; each phase has its own
+            try:
+                async with attempt:
+                    stream = await self._start()
+            except TimeoutError:
+                if not attempt.expired():
+                    raise
+                return AgentError("closed by hand", layer="hand")
+            finally:
+                self._starting = None
             if self._watch_processes:
                 stream.request(b"p 1\n")
             return await stream.ended

@@ -1,0 +1,204 @@
+"""Hosts that lie, flood, hang and die at the worst moment, in front of a running supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
+
+import asyncssh
+import msgspec
+import pytest
+
+from probes import export, exposition
+from probes.hosts.stream import AgentStream
+from probes.judge.condition import condition
+from probes.model import LinkState
+from tests.support.sshd import FakeHost, Keys
+from tests.support.watching import QUICK, settings_for, watching
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIVE = LinkState.LIVE
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path)
+
+
+def _sample(seq: int = 1, **over: Any) -> bytes:
+    line = {
+        "t": "s",
+        "seq": seq,
+        "uptime_s": 5,
+        "cpu": [1, None, None, None, None, None],
+        "memory": [None, None, None, None, None],
+        "agent": [None, None],
+        **over,
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
+def _gpu(index: int = 0, total: Any = 80, used: Any = 40, name: str = "H100") -> list[Any]:
+    tail = [None] * 8
+    return [index, "GPU-1", name, 1.0, total, used, None, None, 50.0, 100.0, *tail, None, None, [], {}]
+
+
+async def _boot(process: Any) -> str:
+    nonce = process.command.split("QDK1 ")[1].split()[0].strip("\"'\\")
+    process.stdout.write(f"QDK1 {nonce} python 3.11.2\n".encode())
+    return nonce
+
+
+def _agent_that_sends(*lines: bytes) -> Any:
+    async def handle(process: Any) -> None:
+        await _boot(process)
+        with contextlib.suppress(BrokenPipeError, asyncssh.Error, ConnectionError):
+            for line in lines:
+                process.stdout.write(line)
+                await process.stdout.drain()
+            await process.stdin.read()
+
+    return handle
+
+
+async def test_absurd_numbers_and_texts_are_refused_and_nothing_that_reads_the_store_fails(
+    tmp_path: Path, keys: Keys
+) -> None:
+    lies = [
+        _sample(2, gpus=[_gpu(used=10**400, total=10**400)]),
+        _sample(3, gpus=[_gpu(used=2**64, total=2**64)]),
+        _sample(4, uptime_s=1e300),
+        _sample(5, echo=[1, 10**400]),
+        _sample(6, gpus=[_gpu(name="x" * 100_000)]),
+        _sample(7, xid_events=[[1.0, "0000:01", n, "m"] for n in range(20_000)]),
+        _sample(8, missing={f"field{n}": "error" for n in range(20_000)}),
+        _sample(9, gpus=[_gpu(used=-5, total=-7), _gpu(), _gpu()]),
+    ]
+    handler = _agent_that_sends(_sample(1), *lies)
+    async with FakeHost(tmp_path, keys, handler) as server, watching(settings_for(server.host())) as watch:
+        record = await watch.until(lambda r: r.sample is not None and r.sample.seq == 9)
+        assert record.bad_lines == len(lies) - 1
+        assert record.link.state is LIVE
+        condition(record, watch.settings.thresholds, watch.settings.intervals, record.sample_at_boot_s)
+        snapshot = export.snapshot(watch.fleet)
+        assert json.loads(msgspec.json.encode(snapshot))
+        assert exposition.csv_text(snapshot)
+        names = [line.split(" ")[0] for line in exposition.prometheus(snapshot).splitlines() if line[0] != "#"]
+        assert len(names) == len(set(names)), "a scraper refuses everything when one line is there twice"
+
+
+async def test_a_host_that_talks_without_end_does_not_push_out_what_others_said(tmp_path: Path, keys: Keys) -> None:
+    lines = [b'{"t":"n","layer":"x","text":"note %d"}\n' % n for n in range(60)]
+    async with (
+        FakeHost(tmp_path, keys, _agent_that_sends(_sample(1), *lines, _sample(2))) as server,
+        watching(settings_for(server.host())) as watch,
+    ):
+        record = await watch.until(lambda r: r.samples == 2)
+        said = [event.text for event in watch.fleet.events if event.kind == "agent"]
+        assert len(said) == 41
+        assert "left out" in said[-1]
+        assert "note 59" in record.note  # the newest is still shown
+
+
+async def test_a_flood_of_stderr_is_a_flood(tmp_path: Path, keys: Keys) -> None:
+    async def handle(process: Any) -> None:
+        await _boot(process)
+        process.stdout.write(_sample(1))
+        with contextlib.suppress(BrokenPipeError, asyncssh.Error, ConnectionError):
+            while True:
+                process.stderr.write(b"E" * 1_000_000)
+                await process.stderr.drain()
+
+    quick = msgspec.structs.replace(QUICK, silence_s=60.0)
+    async with (
+        FakeHost(tmp_path, keys, handle) as server,
+        watching(settings_for(server.host(), intervals=quick)) as watch,
+    ):
+        record = await watch.until(lambda r: "flood" in r.bad_text)
+        assert record.samples == 1
+
+
+async def test_what_comes_after_the_end_of_a_stream_does_not_make_the_link_live(tmp_path: Path, keys: Keys) -> None:
+    from probes.errors import AgentError
+
+    async with FakeHost(tmp_path, keys) as server, watching(settings_for(server.host())) as watch:
+        seen: list[str] = []
+        stream = AgentStream(watch.fleet, "fake", "a" * 16, 1.0, lambda: seen.append("live"))
+        stream.feed(b"QDK1 " + b"a" * 16 + b" python 3.11.2\n")
+        stream.fail(AgentError("silent", layer="silence"))
+        stream.feed(_sample(1))
+        assert not seen
+
+
+async def test_markers_of_others_and_our_own_echo_start_nothing_and_a_second_marker_is_a_bad_line(
+    tmp_path: Path, keys: Keys
+) -> None:
+    async def handle(process: Any) -> None:
+        nonce = process.command.split("QDK1 ")[1].split()[0].strip("\"'\\")
+        process.stdout.write(process.command.encode() + b"\n")  # a terminal's echo of the command
+        process.stdout.write(b"QDK1 0123456789abcdef python 3.9\n" + _sample(99))
+        process.stdout.write(f"QDK1 {nonce} python 3.11.2\nQDK1 {nonce} sh again\n".encode())
+        process.stdout.write(_sample(1))
+        with contextlib.suppress(BrokenPipeError, asyncssh.Error, ConnectionError):
+            while data := await process.stdin.read(1000):  # and of all we send
+                process.stdout.write(data)
+
+    async with FakeHost(tmp_path, keys, handle) as server, watching(settings_for(server.host())) as watch:
+        record = await watch.until(lambda r: r.samples >= 1 and r.bad_lines >= 2)
+        assert record.sample is not None
+        assert record.sample.seq == 1
+        assert record.bad_text.isprintable()
+
+
+async def test_pausing_while_connecting_stops_the_attempt(tmp_path: Path, keys: Keys) -> None:
+    entered = asyncio.Event()
+
+    async def never(process: Any) -> None:
+        entered.set()
+        with contextlib.suppress(BrokenPipeError, asyncssh.Error, ConnectionError):
+            await process.stdin.read()
+
+    slow = msgspec.structs.replace(QUICK, auth_s=60.0, kex_s=60.0, bootstrap_s=60.0)
+    async with FakeHost(tmp_path, keys) as server:
+        for phase in ("tcp", "banner", "kex", "auth", "bootstrap"):
+            async with watching(settings_for(server.host(), intervals=slow)) as watch:
+                await watch.until(lambda r, p=phase: r.link.layer == p or r.samples)
+                watch.supervisor.pause("fake")
+                record = await watch.until(lambda r: r.link.state is LinkState.PAUSED, limit_s=5)
+                seen = record.samples
+                watch.supervisor.resume("fake")
+                await watch.until(lambda r, s=seen: r.samples > s, limit_s=10)
+
+
+async def test_a_host_that_never_answers_the_command_can_be_paused_and_is_named(tmp_path: Path, keys: Keys) -> None:
+    async def never(process: Any) -> None:
+        with contextlib.suppress(BrokenPipeError, asyncssh.Error, ConnectionError):
+            await process.stdin.read()
+
+    long = msgspec.structs.replace(QUICK, bootstrap_s=60.0)
+    async with FakeHost(tmp_path, keys, never) as server:
+        async with watching(settings_for(server.host(), intervals=long)) as watch:
+            await watch.until(lambda r: r.link.layer == "bootstrap")
+            watch.supervisor.pause("fake")
+            await watch.until(lambda r: r.link.state is LinkState.PAUSED, limit_s=5)
+        short = msgspec.structs.replace(QUICK, bootstrap_s=0.3)
+        async with watching(settings_for(server.host(), intervals=short)) as watch:
+            record = await watch.until(lambda r: r.link.state is LinkState.AGENT_FAILED)
+            assert "no agent started" in (record.link.cause or "")
+
+
+async def test_another_address_under_the_same_id_shows_nothing_of_the_old_machine(tmp_path: Path, keys: Keys) -> None:
+    async with (
+        FakeHost(tmp_path, keys, _agent_that_sends(_sample(1))) as old,
+        FakeHost(tmp_path, keys, _agent_that_sends()) as new,
+    ):
+        async with watching(settings_for(old.host("same"))) as watch:
+            await watch.until(lambda r: r.samples == 1)
+            watch.apply(hosts=(new.host("same"),))
+            assert watch.record("same").sample is None
+            await watch.until(lambda r: r.link.layer == "first_sample", "same")
+            assert watch.record("same").sample is None
