@@ -31,7 +31,8 @@ class GpuFrames:
         self.cuda: str | None = None
         self._note = note
         self._columns: Columns | None = None
-        self._rows: dict[int, tuple[GpuRow, float]] = {}
+        #: by index; the host's clock when the row came, None before the first sample told it
+        self._rows: dict[int, tuple[GpuRow, float | None]] = {}
         self._first_s: float | None = None
         self._ended: Reason | None = None
         self._said: Reason | None = None
@@ -72,7 +73,7 @@ class GpuFrames:
                 gpu = msgspec.structs.replace(
                     gpu, uuid=gpu.uuid or known[0].gpu.uuid, name=gpu.name or known[0].gpu.name
                 )
-            self._rows[gpu.index] = (smi.GpuRow(gpu, row.driver, row.mig_mode), now_s if now_s is not None else 0.0)
+            self._rows[gpu.index] = (smi.GpuRow(gpu, row.driver, row.mig_mode), now_s)
             self._ended = self._said = None
         self.driver = row.driver or self.driver
 
@@ -131,19 +132,21 @@ class GpuFrames:
             return (), "unsupported"
         if self._first_s is None:
             self._first_s = now_s
+            self._rows = {index: (row, now_s if at_s is None else at_s) for index, (row, at_s) in self._rows.items()}
         if not self._rows:
             # its first answer takes seconds on a host without persistence mode
             waiting = now_s - self._first_s <= max(limit_s, 10.0)
             return (), self._ended or ("not_yet" if waiting else "timeout")
+        ages_s = {index: now_s - (now_s if at_s is None else at_s) for index, (_, at_s) in self._rows.items()}
         out: list[Gpu] = []
         for index in sorted(self._rows):
-            row, at_s = self._rows[index]
+            row = self._rows[index][0]
             gpu = row.gpu
             if self._ended is not None:
                 gpu = smi.without_values(index, gpu.uuid, gpu.name, self._ended)
-            elif now_s - at_s > limit_s:
+            elif ages_s[index] > limit_s:
                 # the loop goes on without this one: it is gone; nothing comes at all: it hangs
-                alive = any(now_s - other <= limit_s for _, other in self._rows.values())
+                alive = min(ages_s.values()) <= limit_s
                 gpu = smi.without_values(index, gpu.uuid, gpu.name, "gpu_lost" if alive else "timeout")
             elif row.mig_mode:
                 gpu = msgspec.structs.replace(gpu, mig=self._migs(index))

@@ -313,6 +313,17 @@ def test_gpu_rows_older_than_three_seconds_are_timeouts() -> None:
     assert set(mixed.gpus[0].missing.values()) == {"gpu_lost"}
 
 
+def test_rows_that_came_before_the_first_sample_are_fresh_then_and_age_from_there() -> None:
+    decoder = FrameDecoder()
+    feed(decoder, f"H hostname x\nH smi yes\nH .\ng {HEADER}\ng {GPU_0}")
+    first = feed(decoder, frame(100.0, 0).replace("\nl ", f"\ng {GPU_1}\nl "))[-1]
+    assert isinstance(first, Sample)
+    assert [gpu.utilization_pct for gpu in first.gpus] == [87.0, 0.0]
+    later = feed(decoder, frame(104.0, 1))[-1]
+    assert isinstance(later, Sample)
+    assert {gpu.missing["power_w"] for gpu in later.gpus} == {"timeout"}
+
+
 def test_mig_instances_come_from_the_list_and_the_table() -> None:
     decoder = FrameDecoder()
     feed(decoder, "H hostname x\nH smi yes\nH .\n" + frame(100.0, 0))
