@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final
 
 from probes.errors import ConnectError, LinkError
 from probes.model import Host
@@ -14,14 +15,23 @@ if TYPE_CHECKING:
     from probes.hosts.transport import Connection, Transport
 
 
-class _Shared:
-    """One jump connection, or the attempt to make it."""
+#: a jump host that is silent this long, three times, is gone: else those behind it would share a dead connection for
+#: as long as TCP believes in it
+_ALIVE_EVERY_S: Final = 15.0
 
-    __slots__ = ("connection", "task", "users")
+#: the specification of the jump connection that the running task is making, if it is making one
+_making: ContextVar[str | None] = ContextVar("making", default=None)
+
+
+class _Shared:
+    """One jump connection, or the attempt to make it. ``behind``: the jump connection it waits for itself."""
+
+    __slots__ = ("behind", "connection", "task", "users")
 
     def __init__(self, task: asyncio.Task[Connection]) -> None:
         self.task = task
         self.connection: Connection | None = None
+        self.behind: str | None = None
         self.users = 0
 
 
@@ -56,6 +66,7 @@ class JumpPool:
         Raises:
             LinkError: the jump host itself could not be reached; the cause starts with its name.
         """
+        self._refuse_loop(spec)
         shared = self._shared.get(spec)
         if shared is not None and shared.task.done() and not _usable(shared):
             self._shared.pop(spec, None)
@@ -76,6 +87,29 @@ class JumpPool:
             raise
         shared.connection = connection
         return JumpPool.Lease(self, spec, shared, connection.ssh)
+
+    def _refuse_loop(self, spec: str) -> None:
+        """Note that the jump host being connected to is itself behind ``spec``.
+
+        Raises:
+            ConnectError: ``spec`` waits, in the end, for that very jump host.
+        """
+        making = _making.get()
+        if making is None:
+            return
+        way = [making]
+        step: str | None = spec
+        while step is not None:
+            way.append(step)
+            if step == making:
+                words = " -> ".join(way)
+                raise ConnectError(
+                    f"jump hosts in a circle: {words}", layer="jump", next_step="mend ProxyJump in ssh_config"
+                )
+            following = self._shared.get(step)
+            step = following.behind if following is not None and not following.task.done() else None
+        if (mine := self._shared.get(making)) is not None:
+            mine.behind = spec
 
     def current(self, spec: str) -> Any:
         """Return asyncssh's connection for ``spec`` if one is up now, else None."""
@@ -108,7 +142,10 @@ class JumpPool:
         host = _jump_host(last.strip(), before.strip() or None, target)
         if host.address == target.address and host.port == target.port:
             raise ConnectError("is the host itself", layer="jump", next_step="mend proxy_jump")
-        return await self._transport.connect(host, lambda phase: on_phase(f"jump {phase}"))
+        _making.set(spec)  # this is a task of its own, with a context of its own
+        connection = await self._transport.connect(host, lambda phase: on_phase(f"jump {phase}"))
+        connection.ssh.set_keepalive(_ALIVE_EVERY_S, 3)
+        return connection
 
 
 def _usable(shared: _Shared) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from probes import export, exposition
 from probes.hosts.stream import AgentStream
 from probes.judge.condition import condition
-from probes.model import LinkState
+from probes.model import Host, LinkState
 from tests.support.sshd import FakeHost, Keys
 from tests.support.watching import QUICK, settings_for, watching
 
@@ -202,3 +202,57 @@ async def test_another_address_under_the_same_id_shows_nothing_of_the_old_machin
             assert watch.record("same").sample is None
             await watch.until(lambda r: r.link.layer == "first_sample", "same")
             assert watch.record("same").sample is None
+
+
+async def test_jump_hosts_in_a_circle_are_named_and_nobody_waits_for_ever(tmp_path: Path, keys: Keys) -> None:
+    config = tmp_path / "ssh_config"
+    config.write_text("Host a\n ProxyJump b\nHost b\n ProxyJump c\nHost c\n ProxyJump a\nHost self\n ProxyJump self\n")
+    hosts = [Host(id=name, address=name, known_hosts=(str(tmp_path / "none"),)) for name in ("a", "b", "c", "self")]
+    hosts.append(Host(id="behind", address="127.0.0.9", proxy_jump="a", known_hosts=(str(tmp_path / "none"),)))
+    async with watching(settings_for(*hosts, config_files=(str(config),))) as watch:
+        for host in hosts:
+            record = await watch.until(lambda r: r.link.state is LinkState.UNREACHABLE, host.id, limit_s=5)
+            assert "circle" in (record.link.cause or "") or "host itself" in (record.link.cause or "")
+
+
+class _Forwarding(asyncssh.SSHServer):
+    def connection_requested(self, *_: object) -> bool:
+        return True
+
+
+async def test_a_jump_host_that_dies_is_made_again_for_all_behind_it(tmp_path: Path, keys: Keys) -> None:
+    jump = FakeHost(tmp_path, keys)
+    made: list[Any] = []
+
+    class Jump(_Forwarding):
+        def connection_made(self, conn: Any) -> None:
+            made.append(conn)
+
+    listener = await asyncssh.listen(
+        "127.0.0.1",
+        0,
+        server_factory=Jump,
+        server_host_keys=[jump._host_key],
+        authorized_client_keys=str(keys.authorized),
+    )
+    jump.port = listener.sockets[0].getsockname()[1]
+    jump.write_known_hosts()
+    spec = f"{jump.host().user}@127.0.0.1:{jump.port}"
+    try:
+        async with FakeHost(tmp_path, keys) as one, FakeHost(tmp_path, keys) as two:
+            known = tmp_path / "all_known"
+            known.write_text("".join(each.known_hosts.read_text() for each in (jump, one, two)))
+            hosts = [
+                each.host(name, proxy_jump=spec, known_hosts=(str(known),))
+                for name, each in (("one", one), ("two", two))
+            ]
+            async with watching(settings_for(*hosts)) as watch:
+                for name in ("one", "two"):
+                    await watch.until(lambda r: r.samples >= 1, name)
+                made[0].abort()
+                for name in ("one", "two"):
+                    await watch.until(lambda r: r.link.attempt == 2 and r.link.state is LIVE, name)
+                assert len(made) == 2
+    finally:
+        listener.close()
+        await listener.wait_closed()
