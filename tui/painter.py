@@ -162,7 +162,7 @@ class Painter:
         """The line above a group."""
         p, g = self._palettes[cursor], self.glyphs
         width = self.layout.width
-        name = f"{g.folded if line.folded else g.unfolded} {clean(line.name)} "
+        name = f"{g.folded if line.folded else g.unfolded} {g.text(clean(line.name))} "
         text = f"{g.separator} {group_words(line, g)}"
         whole = fit(name + text, width, ellipsis=g.ellipsis)
         cut = min(len(name), len(whole))
@@ -184,7 +184,7 @@ class Painter:
 
     def _host(self, row: Row, width: int, out: Runs) -> None:
         style = self._p.muted if row.record.link.state is LinkState.PAUSED else self._p.strong
-        out.add(fit(row.id_text, width, ellipsis=self.glyphs.ellipsis), style)
+        out.add(fit(self.glyphs.text(row.id_text), width, ellipsis=self.glyphs.ellipsis), style)
 
     def _age(self, row: Row, width: int, out: Runs) -> None:
         age_s = row.age_s(self._now)

@@ -118,7 +118,7 @@ class EventLog(ScrollView, can_focus=True):
         style = {Severity.CRITICAL: p.bad, Severity.WARNING: p.warn}.get(event.severity, p.text)
         sign = {Severity.CRITICAL: g.levels[3], Severity.WARNING: g.levels[1]}.get(event.severity, g.separator)
         time = fit(g.text(clock_text(event.at_wall_s, utc=self._qd.utc).partition(" ")[0]), 9)
-        host = clean(event.host or "quarterdeck")
+        host = g.text(clean(event.host or "quarterdeck"))
         size = max(min(width // 5, 28), 8)
         text = fit(g.text(clean(event.text, 512)), max(width - size - 13, 0), ellipsis=g.ellipsis)
         line = [
