@@ -130,10 +130,11 @@ own() {
   flush a
 } 2>/dev/null
 
-# job NAME FUNCTION [ARGUMENT]: run in the background, never two of one name: a hung one is left alone, not multiplied
+# job NAME FUNCTION [ARGUMENT]: run in the background, never two of one name (a hung one is left alone, not multiplied);
+# false when the last one still runs
 job() {
   eval "old=\${job_$1:-}"
-  if [ -n "$old" ] && kill -0 "$old" 2>/dev/null; then return; fi
+  if [ -n "$old" ] && kill -0 "$old" 2>/dev/null; then return 1; fi
   (
     me k
     "$2" "${3:-}"
@@ -305,7 +306,7 @@ ticker() {
   nappish
   me t
   QD_EVERY=$1
-  count=0
+  scans=0
   while :; do
     kill -0 "$QD_READER" 2>/dev/null || exit 0
     sample
@@ -314,10 +315,9 @@ ticker() {
       netdisks
     fi
     # the first scan only tells the second what to compare with
-    if [ "$QD_EVERY" = 1 ] || [ "$count" = 1 ] || due processes 30; then
-      job processes processes
+    if [ "$QD_EVERY" = 1 ] || [ "$scans" -lt 2 ] || due processes 30; then
+      job processes processes && scans=$((scans + 1))
     fi
-    count=$((count + 1))
     due log 60 && job log kernel_log
     due units 60 && job units units
     if [ -n "$QD_SMI" ]; then
