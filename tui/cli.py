@@ -182,7 +182,7 @@ def config_init(file: str | None) -> None:
     """Write the commented reference configuration (never over an existing file)."""
     from probes.config import commands, user_path  # noqa: PLC0415
 
-    path = Path(file) if file else user_path(os.environ)
+    path = Path(file) if file else _or_fault(lambda: user_path(os.environ))
     click.echo(f"written: {_or_fault(lambda: commands.init(path))}")
 
 
@@ -222,7 +222,8 @@ def config_path_(ctx: click.Context) -> None:
     from probes.config import user_path  # noqa: PLC0415
 
     path = _find(ctx)
-    click.echo(str(path) if path else f"none (it would be looked for at {user_path(os.environ)})")
+    where = path or _or_fault(lambda: user_path(os.environ))
+    click.echo(str(path) if path else f"none (it would be looked for at {where})")
 
 
 @main.command()

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from probes.errors import ConfigError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,18 +34,28 @@ def find(explicit: str | Path | None, environ: Mapping[str, str], cwd: Path) -> 
     here = cwd / "config.toml"
     if carries_schema(here):
         return here
-    user = user_path(environ)
-    return user if user.exists() else None
+    try:
+        user = user_path(environ)
+        return user if user.exists() else None
+    except (ConfigError, OSError):  # no home, or not ours to look into: then no file of ours there
+        return None
 
 
 def user_path(environ: Mapping[str, str]) -> Path:
-    """Where the user's own configuration belongs, whether it exists or not."""
+    """Where the user's own configuration belongs, whether it exists or not.
+
+    Raises:
+        ConfigError: there is no home folder to look in.
+    """
     base = environ.get("XDG_CONFIG_HOME", "")
     if base.startswith("/"):
         return Path(base) / "quarterdeck" / "config.toml"
     import platformdirs  # noqa: PLC0415 - not needed when a file is named, and --help must be quick
 
-    return platformdirs.user_config_path("quarterdeck") / "config.toml"
+    try:
+        return platformdirs.user_config_path("quarterdeck") / "config.toml"
+    except RuntimeError:
+        raise ConfigError(["no home folder is known; expected HOME or XDG_CONFIG_HOME to be set"]) from None
 
 
 def carries_schema(path: Path) -> bool:
@@ -52,6 +64,8 @@ def carries_schema(path: Path) -> bool:
     Looked for as text, so that our own file with a syntax error is found (and its error shown), not passed over.
     """
     try:
+        if not path.is_file():  # a FIFO would block for ever
+            return False
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError:

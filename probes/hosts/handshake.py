@@ -194,6 +194,13 @@ class Handshake:
         print_ = key.get_fingerprint()
         plan = self._plan
         name = plan.address if plan.port == 22 else f"[{plan.address}]:{plan.port}"
+        if key in self._trusted.revoked:
+            self._key_error = HostKeyChangedError(
+                f"{name} presents {key.get_algorithm()} {print_}, which is marked as revoked in known_hosts",
+                layer="host_key",
+                next_step="do not connect: that key is no longer to be trusted; ask who revoked it",
+            )
+            return False
         if self._trusted.known:
             self._key_error = HostKeyChangedError(
                 f"{name} presents {key.get_algorithm()} {print_}, not the key in known_hosts: maybe not your host",

@@ -1,4 +1,4 @@
-"""Private keys: read once, decrypted at most once, shared by all connections.
+"""Private keys: read once and again when the file changed, decrypted at most once, shared by all connections.
 
 A key that needs a passphrase is left aside at first (the agent may hold it); only when a host refuses everything else
 is its passphrase asked, once, and kept as a decrypted key in memory, never as text.
@@ -14,6 +14,7 @@ import asyncssh
 from msgspec import Struct
 
 from probes import clock
+from probes.config.find import expanded
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ DEFAULT_IDENTITIES = (
     "~/.ssh/id_ecdsa_sk",
 )
 
-_DEFAULT_PATHS = tuple(str(Path(name).expanduser()) for name in DEFAULT_IDENTITIES)
+_DEFAULT_PATHS = tuple(str(expanded(name)) for name in DEFAULT_IDENTITIES)
 _ABSENT = "no such file"
 _AGENT_FRESH_S = 60.0
 _AGENT_TIMEOUT_S = 3.0
@@ -46,6 +47,25 @@ class Identities(Struct, frozen=True):
     broken: tuple[str, ...]
 
 
+_Stamp = tuple[int, int, int] | None
+
+
+class _Key(Struct, frozen=True):
+    """One identity file as it was at ``stamp``. ``key`` is None when it is locked, or ``broken`` says why."""
+
+    stamp: _Stamp
+    key: Any
+    broken: str
+    public: bytes | None
+
+
+class _Offer(Struct, frozen=True):
+    """The key pairs of one identity file with the certificates that belong to it."""
+
+    stamps: tuple[_Stamp, ...]
+    pairs: tuple[Any, ...]
+
+
 class _Agent(Struct, frozen=True):
     client: Any
     pairs: tuple[Any, ...]
@@ -58,8 +78,8 @@ class KeyRing:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self._loaded: dict[str, tuple[Any, ...] | None] = {}
-        self._broken: dict[str, str] = {}
+        self._keys: dict[str, _Key] = {}
+        self._offers: dict[tuple[str, tuple[str, ...]], _Offer] = {}
         self._refused: set[str] = set()
         self._asking = asyncio.Lock()
         self._agent_lock = asyncio.Lock()
@@ -69,30 +89,33 @@ class KeyRing:
         """The keys of a plan: its identity files (ssh's defaults when none is named) and those of the agent."""
         loop = asyncio.get_running_loop()
         paths = plan.identity_files or _DEFAULT_PATHS
-        for path in paths:
-            if path not in self._loaded and path not in self._broken:
-                await loop.run_in_executor(self._executor, self._load, path, None, plan.certificate_files)
+        found = await loop.run_in_executor(self._executor, self._read, paths, plan.certificate_files)
         pairs: list[Any] = []
         names: list[str] = []
         locked: list[str] = []
         broken: list[str] = []
-        for path in paths:
-            loaded = self._loaded.get(path, ())
-            if loaded:
-                pairs.extend(loaded)
+        public_only: dict[bytes, str] = {}
+        for path, (key, offered) in zip(paths, found, strict=True):
+            if offered:
+                pairs.extend(offered)
                 names.append(path)
-            elif loaded is None:
+            elif not key.broken:
                 locked.append(path)
-            elif plan.identity_files or self._broken[path] != _ABSENT:
-                broken.append(f"{path}: {self._broken[path]}")
+            elif key.public is not None:
+                public_only[key.public] = f"{path}: {key.broken}"
+            elif plan.identity_files or key.broken != _ABSENT:
+                broken.append(f"{path}: {key.broken}")
         if plan.identity_agent:
             held = await self._agent_pairs(plan, paths, broken)
             mine = {pair.public_data for pair in pairs}
             extra = [pair for pair in held if pair.public_data not in mine]
+            for pair in extra:  # the private half of a public key that was named
+                public_only.pop(pair.key_public_data, None)
             if extra:
                 names.append(f"{len(extra)} of ssh-agent")
             # a named key goes first: servers count attempts, and an agent may hold many keys
             pairs = pairs + extra if plan.identity_files else extra + pairs
+        broken += public_only.values()
         return Identities(tuple(pairs), tuple(names), tuple(locked), tuple(broken))
 
     async def _agent_pairs(self, plan: DialPlan, paths: Sequence[str], broken: list[str]) -> list[Any]:
@@ -109,7 +132,7 @@ class KeyRing:
             return list(held.pairs)
         loop = asyncio.get_running_loop()
         allowed = await loop.run_in_executor(self._executor, _public_data, tuple(paths))
-        return [pair for pair in held.pairs if pair.public_data in allowed]
+        return [pair for pair in held.pairs if pair.key_public_data in allowed]
 
     async def _read_agent(self, path: str, before: _Agent | None) -> _Agent:
         now = clock.boot_s()
@@ -133,7 +156,7 @@ class KeyRing:
     async def unlock(self, path: str, asker: Asker, host_id: str) -> bool:
         """Ask for the passphrase of one locked key; true when it is usable now. Asked once per key and run."""
         async with self._asking:
-            if self._loaded.get(path) is not None:
+            if (known := self._keys.get(path)) is not None and known.key is not None:
                 return True
             if path in self._refused:
                 return False
@@ -143,8 +166,8 @@ class KeyRing:
                 if answer is None:
                     break
                 loop = asyncio.get_running_loop()
-                await loop.run_in_executor(self._executor, self._load, path, answer, ())
-                if self._loaded.get(path):
+                self._keys[path] = key = await loop.run_in_executor(self._executor, _load, path, answer)
+                if key.key is not None:
                     return True
             self._refused.add(path)
             return False
@@ -152,34 +175,73 @@ class KeyRing:
     def forget_refusals(self) -> None:
         """Ask again next time (the person pressed reconnect)."""
         self._refused.clear()
-        for path in self._broken:
-            self._loaded.pop(path, None)
-        self._broken.clear()
 
-    def _load(self, path: str, passphrase: str | None, certificates: tuple[str, ...]) -> None:
-        try:
-            pairs = asyncssh.load_keypairs([path], passphrase, [c for c in certificates if Path(c).exists()])
-        except asyncssh.KeyEncryptionError:
-            self._loaded[path] = None
-        except asyncssh.KeyImportError as error:
-            if "assphrase" in str(error):
-                self._loaded[path] = None
-            else:
-                self._broken[path] = clean(str(error), 120)
-        except FileNotFoundError:
-            self._broken[path] = _ABSENT
-        except OSError as error:
-            self._broken[path] = error.strerror or "cannot be read"
-        else:
-            self._loaded[path] = tuple(cast("Any", pairs))
+    def _read(self, paths: tuple[str, ...], certificates: tuple[str, ...]) -> list[tuple[_Key, tuple[Any, ...]]]:
+        """Each file's key and what it has to offer; read again when the key or a certificate is not what it was.
+
+        A short-lived certificate is renewed under the same name many times in the life of a watch.
+        """
+        found: list[tuple[_Key, tuple[Any, ...]]] = []
+        for path in paths:
+            key = self._keys.get(path)
+            if key is None or key.stamp != _stamp(path):
+                self._keys[path] = key = _load(path, None)
+            if key.key is None:
+                found.append((key, ()))
+                continue
+            files = (f"{path}-cert.pub", *certificates)
+            stamps = (key.stamp, *map(_stamp, files))
+            offer = self._offers.get((path, certificates))
+            if offer is None or offer.stamps != stamps:
+                certs = [cert for file in files for cert in _certificates(file)]
+                offer = _Offer(stamps, tuple(cast("Any", asyncssh.load_keypairs([key.key], None, certs))))
+                self._offers[path, certificates] = offer
+            found.append((key, offer.pairs))
+        return found
+
+
+def _stamp(path: str) -> _Stamp:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
+
+
+def _load(path: str, passphrase: str | None) -> _Key:
+    stamp = _stamp(path)
+    why, public = "", None
+    try:
+        if stamp is None or Path(path).is_file():  # a FIFO would block for ever
+            return _Key(stamp, asyncssh.read_private_key(path, passphrase), "", None)
+        why = "is not a file"
+    except asyncssh.KeyEncryptionError:
+        pass
+    except asyncssh.KeyImportError as error:
+        if "assphrase" not in str(error):
+            public = _public(path)
+            why = clean(str(error), 120) if public is None else "holds only the public key"
+    except FileNotFoundError:
+        why = _ABSENT
+    except OSError as error:
+        why = error.strerror or "cannot be read"
+    return _Key(stamp, None, why, public)
+
+
+def _certificates(path: str) -> list[Any]:
+    try:
+        return list(cast("Any", asyncssh.load_certificates(path))) if Path(path).is_file() else []
+    except (OSError, asyncssh.KeyImportError):
+        return []
+
+
+def _public(path: str) -> bytes | None:
+    try:
+        return asyncssh.read_public_key(path).public_data if Path(path).is_file() else None
+    except (OSError, asyncssh.KeyImportError):
+        return None
 
 
 def _public_data(paths: tuple[str, ...]) -> set[bytes]:
-    """The public halves of identity files, from the ``.pub`` beside them (for IdentitiesOnly)."""
-    found: set[bytes] = set()
-    for path in paths:
-        try:
-            found.add(asyncssh.read_public_key(f"{path}.pub").public_data)
-        except (OSError, asyncssh.KeyImportError):
-            continue
-    return found
+    """The public halves of identity files, from the ``.pub`` beside them or the file itself (for IdentitiesOnly)."""
+    return {data for path in paths for name in (f"{path}.pub", path) if (data := _public(name)) is not None}

@@ -6,6 +6,7 @@ parsed are left out and counted, as ssh does.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -55,10 +56,12 @@ class KnownHosts:
             key = (names, host, address, port)
             answer = self._answers.get(key)
             if answer is None:
-                result = cast(
-                    "tuple[Any, ...]", cached[1].match(host, address, cast("Any", port if port != 22 else None))
-                )
-                answer = Trusted(result, tuple(result[0]), tuple(result[1]), tuple(result[2]))
+                result = list(cast("Any", cached[1].match(host, address, cast("Any", port if port != 22 else None))))
+                if port != 22:
+                    # asyncssh forgets what is revoked for this port when nothing else is known for it
+                    named = cast("Any", cached[1])._match(host, address, port)  # noqa: SLF001
+                    result[2] = list(dict.fromkeys([*result[2], *named[2]]))
+                answer = Trusted(tuple(result), tuple(result[0]), tuple(result[1]), tuple(result[2]))
                 self._answers[key] = answer
             return answer
 
@@ -79,7 +82,9 @@ class KnownHosts:
 
     def append(self, file: str, host: str, port: int, key: asyncssh.SSHKey) -> None:
         """Add one key (accept-new). The file is created 0600; the line is written under a lock, in one write."""
-        path = Path(file).expanduser()
+        path = Path(file)
+        if not path.is_absolute():
+            raise FileNotFoundError(errno.ENOENT, "no home folder is known", file)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         name = host if port == 22 else f"[{host}]:{port}"
         line = f"{name} ".encode() + key.export_public_key("openssh").strip() + b"\n"
@@ -104,6 +109,9 @@ def _mtime(name: str) -> float:
 
 def _text(name: str) -> str:
     try:
-        return Path(name).read_text("utf-8", "replace")
+        path = Path(name)
+        if not path.is_file():  # /dev/null has nothing to say, and a FIFO or /dev/zero would never end
+            return ""
+        return path.read_text("utf-8", "replace")
     except OSError:
         return ""

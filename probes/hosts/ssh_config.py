@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import getpass
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from asyncssh.config import ConfigParseError, SSHClientConfig
 from msgspec import Struct
 
+from probes.config.find import expanded
 from probes.errors import HandshakeError
 from probes.text import clean
 
@@ -74,9 +74,10 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
     Raises:
         HandshakeError: ssh_config cannot be parsed (file and line are named).
     """
-    local_user = getpass.getuser()
+    local_user = _local_user()
     try:
-        paths = [path for name in ssh.config_files if os.access(path := Path(name).expanduser(), os.R_OK)]
+        # a FIFO would block for ever
+        paths = [path for name in ssh.config_files if os.access(path := expanded(name), os.R_OK) and path.is_file()]
         config = cast(
             "Any",
             _Config.load(
@@ -99,12 +100,17 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
     notes: tuple[str, ...] = ()
     if strict in {"no", "off"}:
         notes = (f"StrictHostKeyChecking {strict} in ssh_config is treated as yes",)
-    own = tuple(str(Path(name).expanduser()) for name in host.identity_files or ssh.identity_files)
+    user = str(config.get("User", local_user))
+    if not user:
+        raise HandshakeError(
+            f"no user name is known for uid {os.getuid()}", layer="ssh_config", next_step="give the host a user"
+        )
+    own = tuple(str(expanded(name)) for name in host.identity_files or ssh.identity_files)
     jump = host.proxy_jump if host.proxy_jump is not None else cast("str | None", config.get("ProxyJump"))
     return DialPlan(
         address=str(config.get("Hostname", host.address)),
         port=int(config.get("Port", 22)),
-        user=str(config.get("User", local_user)),
+        user=user,
         identity_files=own or _strings(config.get("IdentityFile")),
         certificate_files=_strings(config.get("CertificateFile")),
         identities_only=bool(config.get("IdentitiesOnly", False)),
@@ -119,8 +125,16 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
     )
 
 
+def _local_user() -> str:
+    """Who we are; empty when the system does not know (a container with a number for a user)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):
+        return ""
+
+
 def _strings(value: object) -> tuple[str, ...]:
-    return tuple(str(Path(str(item)).expanduser()) for item in cast("list[object]", value or ()))
+    return tuple(str(expanded(str(item))) for item in cast("list[object]", value or ()))
 
 
 def _known_hosts(host: Host, ssh: Ssh, config: Any) -> tuple[str, ...]:
@@ -130,12 +144,12 @@ def _known_hosts(host: Host, ssh: Ssh, config: Any) -> tuple[str, ...]:
         user = _strings(config.get("UserKnownHostsFile"))
         names = tuple(ssh.known_hosts) if not user else (*user, *ssh.known_hosts[1:])
         names = (*names, *_strings(config.get("GlobalKnownHostsFile")))
-    return tuple(str(Path(name).expanduser()) for name in names)
+    return tuple(str(expanded(name)) for name in names)
 
 
 def _identity_agent(value: object, ssh: Ssh) -> str | None:
     if not ssh.agent or (isinstance(value, str) and value.lower() == "none"):
         return None
     if isinstance(value, str) and value and value != "SSH_AUTH_SOCK":
-        return str(Path(value).expanduser())
+        return str(expanded(value))
     return os.environ.get("SSH_AUTH_SOCK") or None

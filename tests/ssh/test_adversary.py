@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -12,6 +14,8 @@ import msgspec
 import pytest
 
 from probes import export, exposition
+from probes.hosts.keys import KeyRing
+from probes.hosts.ssh_config import DialPlan
 from probes.hosts.stream import AgentStream
 from probes.judge.condition import condition
 from probes.model import Host, LinkState
@@ -256,3 +260,93 @@ async def test_a_jump_host_that_dies_is_made_again_for_all_behind_it(tmp_path: P
     finally:
         listener.close()
         await listener.wait_closed()
+
+
+async def test_a_renewed_certificate_and_key_are_used_without_a_restart(tmp_path: Path, keys: Keys) -> None:
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    trusted = tmp_path / "authorities"
+    user = FakeHost(tmp_path, keys).host().user
+    trusted.write_text(f"cert-authority {authority.export_public_key().decode()}")
+    mine = asyncssh.read_private_key(keys.private)
+
+    def issue(until: str) -> None:
+        authority.generate_user_certificate(
+            mine, "me", principals=[user or ""], valid_after=0, valid_before=until
+        ).write_certificate(tmp_path / "short-cert.pub")
+
+    config = tmp_path / "ssh_config"
+    config.write_text(f"Host *\n CertificateFile {tmp_path / 'short-cert.pub'}\n")
+    async with FakeHost(tmp_path, keys) as server:
+        await server.stop()
+        keys.authorized.write_text(trusted.read_text())
+        await server.start()
+        issue("20200101")
+        async with watching(settings_for(server.host(), config_files=(str(config),))) as watch:
+            await watch.until(lambda r: r.link.state is LinkState.AUTH_FAILED)
+            issue("20990101")
+            watch.supervisor.reconnect("fake")
+            await watch.until(lambda r: r.link.state is LIVE)
+
+
+def _plan(**over: Any) -> DialPlan:
+    return DialPlan(**{"address": "127.0.0.1", "port": 22, "user": "me", **over})
+
+
+async def test_odd_identity_files_are_named_and_nothing_blocks(tmp_path: Path, keys: Keys) -> None:
+    fifo, folder, public = tmp_path / "fifo", tmp_path / "folder", tmp_path / "authorized_keys"
+    os.mkfifo(fifo)
+    folder.mkdir()
+    with ThreadPoolExecutor(1) as threads:
+        ring = KeyRing(threads)
+        paths = (str(fifo), str(folder), str(public), str(tmp_path / "none"), str(keys.private))
+        async with asyncio.timeout(5):
+            found = await ring.identities(_plan(identity_files=paths))
+    assert found.names == (str(keys.private),)
+    said = "; ".join(found.broken)
+    assert "fifo: is not a file" in said
+    assert "folder: is not a file" in said
+    assert "authorized_keys: holds only the public key" in said
+    assert "none: no such file" in said
+
+
+async def test_a_public_key_as_identity_picks_that_key_of_the_agent(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = asyncssh.read_private_key(keys.private)
+    other = asyncssh.generate_private_key("ssh-ed25519")
+    pairs = asyncssh.load_keypairs([mine, other])
+
+    class Agent:
+        async def get_keys(self) -> Any:
+            return pairs
+
+        def close(self) -> None: ...
+
+    async def connect(_path: str) -> Any:
+        return Agent()
+
+    monkeypatch.setattr(asyncssh, "connect_agent", connect)
+    with ThreadPoolExecutor(1) as threads:
+        ring = KeyRing(threads)
+        plan = _plan(identity_files=(str(keys.authorized),), identities_only=True, identity_agent="/agent")
+        found = await ring.identities(plan)
+        ring.close()
+    assert [pair.public_data for pair in found.pairs] == [mine.public_data]
+    assert found.broken == ()
+
+
+async def test_known_hosts_that_never_end_and_revoked_keys(tmp_path: Path, keys: Keys) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    async with FakeHost(tmp_path, keys) as server:
+        line = server.known_hosts.read_text()
+        both = (str(fifo), "/dev/zero", str(server.known_hosts))
+        async with watching(settings_for(server.host(known_hosts=both))) as watch:
+            await watch.until(lambda r: r.link.state is LIVE)
+        for text in (f"@revoked {line}", f"{line}@revoked {line}", f"@revoked * {line.split(' ', 1)[1]}{line}"):
+            server.known_hosts.write_text(text)
+            async with watching(settings_for(server.host(), accept_new=True)) as watch:
+                record = await watch.until(lambda r: r.link.state not in {LinkState.CONNECTING})
+                assert record.link.state is LinkState.HOST_KEY_CHANGED, text
+                assert "revoked" in (record.link.cause or "")
+            assert server.known_hosts.read_text() == text
