@@ -18,8 +18,7 @@ from probes.fleet import new_link
 from probes.model import LinkState
 from tests.support.fleets import FakeBackend, fleet_of, host, mixed_fleet, settings_of
 from tests.support.screens import NOW_S, WALL_S, app_of, screen_text, screen_widths, until, until_text
-from tui import app as app_module
-from tui import commands, keys, themes
+from tui import base_app, commands, keys, themes
 from tui.app import QuarterdeckApp
 from tui.painter import Painter
 from tui.screens.dialogs import Confirm, DialogAsker
@@ -113,7 +112,7 @@ async def test_a_factory_that_fails_and_a_backend_that_just_ends_are_shown_too()
 
 
 async def test_a_backend_that_does_not_end_is_left_after_a_while(monkeypatch, caplog):
-    monkeypatch.setattr(app_module, "GOODBYE_S", 0.05)
+    monkeypatch.setattr(base_app, "GOODBYE_S", 0.05)
     release = asyncio.Event()
 
     class Stubborn(FakeBackend):
