@@ -26,13 +26,13 @@ async def watch(path: Path, seconds: float, settle_s: float) -> dict[str, Any]:
     settings = config.load(path)
     raise_fd_limit(len(settings.hosts))
     fleet = Fleet(settings.hosts)
-    start_s = time.perf_counter()
+    start_s, start_cpu_s = time.perf_counter(), time.process_time()
     running = asyncio.create_task(Supervisor(settings, fleet).run())
     waiting = list(fleet.hosts.values())
     while waiting and time.perf_counter() - start_s < _LIMIT_S:
         await asyncio.sleep(0.01)
         waiting = [host for host in waiting if not host.samples]
-    all_s, connecting_cpu_s = time.perf_counter() - start_s, time.process_time()
+    all_s, connecting_cpu_s = time.perf_counter() - start_s, time.process_time() - start_cpu_s
     await asyncio.sleep(settle_s)
     cpu_s, lines, at_s = time.process_time(), fleet.lines, time.perf_counter()
     await asyncio.sleep(seconds)

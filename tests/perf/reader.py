@@ -67,10 +67,10 @@ class Reader:
         self._gate = asyncio.Semaphore(wanted["concurrency"])
 
     async def run(self) -> dict[str, Any]:
-        start_s = time.perf_counter()
+        start_s, start_cpu_s = time.perf_counter(), _cpu_s()
         await asyncio.gather(*(self._connect(host) for host in self._wanted["hosts"]))
         connected_s = time.perf_counter() - start_s
-        connecting_cpu_s = _cpu_s()
+        connecting_cpu_s = _cpu_s() - start_cpu_s
         beating = asyncio.create_task(self._beat())
         await asyncio.sleep(self._wanted["settle_s"])
         cpu_s, lines, at_s = _cpu_s(), self.lines, time.perf_counter()
