@@ -9,7 +9,7 @@ from probes import clock, export
 from probes.fleet import Fleet
 from probes.judge.condition import Condition, Level, condition
 from probes.limits import raise_fd_limit
-from probes.model import LinkState, Severity
+from probes.model import Event, LinkState, PortState, Severity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -86,28 +86,43 @@ async def take_snapshot(settings: Settings, timeout_s: float) -> dict[str, Any]:
         return export.snapshot(watched.fleet)
 
 
-async def follow(settings: Settings) -> AsyncIterator[dict[str, Any]]:
-    """Yield one object per sample, link change, service probe and event, for ever."""
+async def follow(settings: Settings) -> AsyncIterator[list[dict[str, Any]]]:
+    """Yield one object per sample, link change, service probe and event, for ever, in rounds of what is new.
+
+    Nothing piles up behind a slow reader: it misses samples, and is told how many events it missed.
+    """
     async with Watched(settings) as watched:
         fleet = watched.fleet
         seen: dict[str, tuple[int, object, dict[str, float]]] = {}
         events = 0
         while True:
             watched.raise_if_dead()
+            lines: list[dict[str, Any]] = []
             for host_id in fleet.take_dirty():
                 record = fleet.hosts.get(host_id)
                 if record is None:
                     continue
                 samples, link, services = seen.get(host_id, (0, None, {}))
-                for line in _changes(record, samples, link, services):
-                    yield line
+                lines += _changes(record, samples, link, services)
                 probed = {name: state.at_boot_s for name, state in record.services.items()}
                 seen[host_id] = (record.samples, record.link, probed)
-            new = fleet.event_count - events
+            lines += _new_events(fleet, fleet.event_count - events)
             events = fleet.event_count
-            for item in list(fleet.events)[-new:] if new else ():
-                yield _line("event", item.host, export.event(item))
+            if lines:
+                yield lines
             await asyncio.sleep(_POLL_S)
+
+
+def _new_events(fleet: Fleet, new: int) -> list[dict[str, Any]]:
+    if not new:
+        return []
+    kept = list(fleet.events)[-new:]
+    lines = [_line("event", item.host, export.event(item), item.at_wall_s) for item in kept]
+    if new > len(kept):
+        words = f"{new - len(kept)} events before these were lost: the reader of this output was too slow"
+        lost = Event(clock.wall_s(), clock.boot_s(), None, Severity.WARNING, "output", words)
+        lines.insert(0, _line("event", None, export.event(lost)))
+    return lines
 
 
 def _changes(record: HostRecord, samples: int, link: object, services: dict[str, float]) -> list[dict[str, Any]]:
@@ -124,12 +139,12 @@ def _changes(record: HostRecord, samples: int, link: object, services: dict[str,
     return out
 
 
-def _line(kind: str, host_id: str | None, body: dict[str, Any]) -> dict[str, Any]:
+def _line(kind: str, host_id: str | None, body: dict[str, Any], at_wall_s: float | None = None) -> dict[str, Any]:
     return {
         "schema_version": export.SCHEMA_VERSION,
         "type": kind,
         "host": host_id,
-        "time": clock.rfc3339(clock.wall_s()),
+        "time": clock.rfc3339(clock.wall_s() if at_wall_s is None else at_wall_s),
         **{key: value for key, value in body.items() if key not in {"host", "time"}},
     }
 
@@ -144,8 +159,17 @@ async def check(settings: Settings, timeout_s: float) -> list[tuple[HostRecord, 
             verdict = condition(record, settings.thresholds, settings.intervals, now)
             if not in_time and not settled(record) and verdict.level is Level.FINE:
                 verdict = Condition(Level.UNKNOWN, (f"not everything was measured in {timeout_s:g} s",))
-            judged.append((record, verdict))
+            judged.append((record, _with_unprobed(record, verdict)))
         return judged
+
+
+def _with_unprobed(record: HostRecord, verdict: Condition) -> Condition:
+    """A service that could not be probed is not fine: nobody knows."""
+    unknown = [s for s in record.services.values() if s.state is PortState.NOT_PROBED]
+    if verdict.level >= Level.UNKNOWN or not unknown:
+        return verdict
+    words = tuple(f"{s.name} :{s.port} not probed" + (f" ({s.detail})" if s.detail else "") for s in unknown)
+    return Condition(Level.UNKNOWN, (*words, *verdict.reasons))
 
 
 def worst(levels: list[Level]) -> Level:

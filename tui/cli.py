@@ -134,11 +134,16 @@ def snapshot(ctx: click.Context, hosts: tuple[str, ...], form: str, timeout_s: f
 def watch(ctx: click.Context, hosts: tuple[str, ...]) -> None:
     """Print one JSON line per sample, link change, service probe and event, until interrupted."""
     settings = _targets(_settings(ctx), hosts)
+    import msgspec  # noqa: PLC0415
+
     from probes.headless import follow  # noqa: PLC0415
+    from probes.outlet import Outlet  # noqa: PLC0415
 
     async def pour() -> None:
-        async for line in follow(settings):
-            _print_json(line)
+        encoder = msgspec.json.Encoder()
+        with Outlet(sys.stdout.fileno()) as outlet:
+            async for lines in follow(settings):
+                await outlet.write(encoder.encode_lines(lines))
 
     _run(pour())
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
@@ -20,6 +21,7 @@ from probes.errors import (
     HandshakeError,
     LinkError,
 )
+from probes.hosts.files import FileThreads
 from probes.hosts.handshake import Handshake, await_banner
 from probes.hosts.jump import JumpPool
 from probes.hosts.keys import Identities, KeyRing
@@ -42,6 +44,8 @@ log = logging.getLogger(__name__)
 _KEX: Final = "^curve25519-sha256,curve25519-sha256@libssh.org"
 _CIPHERS: Final = "^aes128-gcm@openssh.com"
 _DIALS: Final = 256
+#: reading ssh_config and keys, waiting for a thread included
+_FILES_S: Final = 60.0
 
 
 class Connection:
@@ -72,10 +76,14 @@ class Transport:
     """Makes connections. One per dashboard: it holds the parsed keys, known_hosts and shared jump connections."""
 
     def __init__(self, settings: Settings, resolver: Resolver, asker: Asker) -> None:
+        try:
+            Path.home()
+        except RuntimeError:  # a container with a number for a user: asyncssh insists on a home
+            os.environ["HOME"] = "/nonexistent"
         self._settings = settings
         self._resolver = resolver
         self._asker = asker
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="ssh-files")
+        self._threads = FileThreads(4)
         self.keys = KeyRing(self._threads)
         self.known_hosts = KnownHosts()
         self.jumps = JumpPool(self)
@@ -121,8 +129,16 @@ class Transport:
         Raises:
             LinkError: one of its kinds, with layer, cause and next step.
         """
-        plan = await self.plan(host)
-        identities = await self.keys.identities(plan)
+        try:
+            async with asyncio.timeout(_FILES_S):
+                plan = await self.plan(host)
+                identities = await self.keys.identities(plan)
+        except TimeoutError:
+            raise HandshakeError(
+                f"reading ssh_config and keys took over {_FILES_S:g} s",
+                layer="ssh_config",
+                next_step="a dead file server, or a Match exec that does not end?",
+            ) from None
         try:
             return await self._attempt(host, plan, identities, on_phase, ask=ask)
         except AuthError:
