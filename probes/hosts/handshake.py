@@ -40,8 +40,7 @@ class _Client(asyncssh.SSHClient):
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         del host, addr, port
-        self.owner.judge_key(key)
-        return False
+        return self.owner.judge_authority(key)
 
     def begin_auth(self, username: str) -> None:
         del username
@@ -143,8 +142,11 @@ class Handshake:
         return connection
 
     def _with_key_types(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure."""
-        if "server_host_key_algs" in options or not self._trusted.keys or self._trusted.authorities:
+        """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure.
+
+        Where no authority is trusted a certificate is worth nothing: the plain key is asked for, as ssh does.
+        """
+        if "server_host_key_algs" in options or self._trusted.authorities:
             return options
         algorithms: list[bytes] = [alg for key in self._trusted.keys for alg in key.sig_algorithms]
         algorithms += get_default_public_key_algs()
@@ -215,6 +217,16 @@ class Handshake:
             f"{name} is not in known_hosts (it presents {key.get_algorithm()} {print_})",
             layer="host_key",
             next_step=f"verify that fingerprint, then connect once: ssh -p {plan.port} {plan.user}@{plan.address}",
+        )
+        return False
+
+    def judge_authority(self, key: asyncssh.SSHKey) -> bool:
+        """Decide about a host certificate by an authority that is not among the trusted ones: never accepted."""
+        self._key_error = HostKeyChangedError(
+            f"{self._plan.address} presents a certificate by another authority ({key.get_algorithm()} "
+            f"{key.get_fingerprint()}) than known_hosts trusts: maybe not your host",
+            layer="host_key",
+            next_step="verify that authority, then add it to known_hosts as @cert-authority",
         )
         return False
 

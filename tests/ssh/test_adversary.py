@@ -346,7 +346,38 @@ async def test_known_hosts_that_never_end_and_revoked_keys(tmp_path: Path, keys:
         for text in (f"@revoked {line}", f"{line}@revoked {line}", f"@revoked * {line.split(' ', 1)[1]}{line}"):
             server.known_hosts.write_text(text)
             async with watching(settings_for(server.host(), accept_new=True)) as watch:
-                record = await watch.until(lambda r: r.link.state not in {LinkState.CONNECTING})
+                record = await watch.until(lambda r: r.link.state is not LinkState.CONNECTING)
                 assert record.link.state is LinkState.HOST_KEY_CHANGED, text
                 assert "revoked" in (record.link.cause or "")
             assert server.known_hosts.read_text() == text
+
+
+async def test_host_certificates_are_judged_as_ssh_does(tmp_path: Path, keys: Keys) -> None:
+    ours, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    server = FakeHost(tmp_path, keys)
+    plain = server._host_key
+    certificate = ours.generate_host_certificate(plain, "host", principals=["127.0.0.1"])
+
+    def line(name: str, key: Any) -> str:
+        return f"{name} {key.export_public_key().decode()}"
+
+    changed = LinkState.HOST_KEY_CHANGED
+    async with server:
+        await server.stop()
+        server._options["server_host_certs"] = [certificate]
+        await server.start()
+        mine = f"[127.0.0.1]:{server.port}"
+        for known, accept_new, state, words in (
+            (line(mine, plain), False, LIVE, ""),
+            (line(f"@cert-authority {mine}", ours), False, LIVE, ""),
+            (line("@cert-authority *", other), True, changed, "another authority"),
+            (line("@revoked *", ours) + line("@cert-authority *", ours), True, changed, "revoked"),
+            ("", False, LinkState.HOST_KEY_UNKNOWN, plain.get_fingerprint()),
+            ("", True, LIVE, ""),
+        ):
+            server.known_hosts.write_text(known)
+            async with watching(settings_for(server.host(), accept_new=accept_new)) as watch:
+                record = await watch.until(lambda r: r.link.state is not LinkState.CONNECTING)
+                assert record.link.state is state, (known, record.link)
+                assert words in (record.link.cause or "")
+        assert server.known_hosts.read_text().split()[1:] == plain.export_public_key().decode().split()[:2]
