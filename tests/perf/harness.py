@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("quarterdeck")
 HOSTS_PER_PROCESS = 500
 _FIRST_BLOCK = 64
+_SSHD_LISTENS = 16  # sshd listens on no more addresses than that
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -45,7 +46,7 @@ class Fleet:
         self._flood_rate = flood_rate
         self._known: list[str] = []
         self._servers: list[subprocess.Popen[str]] = []
-        self._sshd: subprocess.Popen[bytes] | None = None
+        self._sshds: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -91,7 +92,7 @@ class Fleet:
 
     def sshd_cpu_s(self) -> float:
         """CPU of the real sshd with everything below it (agents included)."""
-        return 0.0 if self._sshd is None else tree_cpu_s(self._sshd.pid)
+        return sum(tree_cpu_s(sshd.pid) for sshd in self._sshds)
 
     # --- starting and ending ---
 
@@ -108,8 +109,9 @@ class Fleet:
                 block += 1
         for server in self._servers:
             self._take(json.loads(_line(server)))
-        if self.real:
-            self._start_sshd(public)
+        real = [f"127.63.0.{number + 1}" for number in range(self.real)]
+        for first in range(0, self.real, _SSHD_LISTENS):
+            self._start_sshd(public, real[first : first + _SSHD_LISTENS])
         self.known_hosts.write_text("\n".join(self._known) + "\n", encoding="utf-8")
         self._mix()
 
@@ -134,8 +136,7 @@ class Fleet:
                 }
             )
 
-    def _start_sshd(self, public: Path) -> None:
-        addresses = [f"127.63.0.{number + 1}" for number in range(self.real)]
+    def _start_sshd(self, public: Path, addresses: list[str]) -> None:
         with socket.socket() as probe:
             probe.bind((addresses[0], 0))
             port = probe.getsockname()[1]
@@ -143,10 +144,10 @@ class Fleet:
         if program is None:
             raise FileNotFoundError("the real part needs sshd (openssh-server)")
         key = asyncssh.generate_private_key("ssh-ed25519")
-        host_key = self.folder / "sshd_host_key"
+        host_key = self.folder / f"sshd_host_key_{port}"
         host_key.touch(0o600)
         host_key.write_bytes(key.export_private_key())
-        config = self.folder / "sshd_config"
+        config = self.folder / f"sshd_config_{port}"
         config.write_text(
             "".join(f"ListenAddress {address}:{port}\n" for address in addresses)
             + f"HostKey {host_key}\nAuthorizedKeysFile {public}\nStrictModes no\nUsePAM no\nPidFile none\n"
@@ -156,11 +157,11 @@ class Fleet:
         )
         Path("/run/sshd").mkdir(exist_ok=True)
         argv = [program, "-D", "-e", "-f", str(config)]
-        with (self.folder / "sshd.log").open("wb") as log:
-            self._sshd = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        with (self.folder / "sshd.log").open("ab") as log:
+            self._sshds.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        line = " ".join(key.export_public_key().decode().split()[:2])
         for address in addresses:
             _wait_port(address, port)
-            line = " ".join(key.export_public_key().decode().split()[:2])
             self._known.append(f"[{address}]:{port} {line}")
             self.hosts.append({"id": f"real-{address}", "address": address, "port": port, "kind": "real"})
 
@@ -188,10 +189,10 @@ class Fleet:
             if server.stdout is not None:
                 server.stdout.close()
         self._servers.clear()
-        if self._sshd is not None:
-            self._sshd.terminate()
-            self._sshd.wait()
-            self._sshd = None
+        for sshd in self._sshds:
+            sshd.terminate()
+            sshd.wait()
+        self._sshds.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
