@@ -113,12 +113,22 @@ class Handshake:
             )
             try:
                 return await self._finish(task)
-            finally:
-                if not task.done():
-                    task.cancel()
-                    await asyncio.wait({task}, timeout=1.0)
-                    if self.ssh is not None:
-                        self.ssh.abort()
+            except BaseException:
+                await self._abandon(task)
+                raise
+
+    async def _abandon(self, task: asyncio.Future[Any]) -> None:
+        """Leave no connection behind, not even one that was just made when we were cancelled.
+
+        Its socket is about to be closed: a transport still on it would catch the next connection of that number.
+        """
+        try:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task}, timeout=1.0)
+        finally:
+            if self.ssh is not None:
+                self.ssh.abort()
 
     async def _finish(self, task: asyncio.Future[Any]) -> Any:
         while not task.done():

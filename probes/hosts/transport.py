@@ -172,7 +172,12 @@ class Transport:
             way.abandon()
             raise translate(error, host, plan, identities) from error
         if handshake.new_key is not None:
-            await self._remember(plan, handshake.new_key)
+            try:
+                await self._remember(plan, handshake.new_key)
+            except BaseException:
+                ssh.abort()
+                way.abandon()
+                raise
         return Connection(ssh, plan, handshake.phases_ms, way.lease)
 
     async def _dial(self, plan: DialPlan, on_phase: Callable[[str], None]) -> tuple[socket.socket, str]:

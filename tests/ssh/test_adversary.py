@@ -14,7 +14,9 @@ import msgspec
 import pytest
 
 from probes import export, exposition
+from probes.hosts.handshake import Handshake
 from probes.hosts.keys import KeyRing
+from probes.hosts.known_hosts import Trusted
 from probes.hosts.ssh_config import DialPlan
 from probes.hosts.stream import AgentStream
 from probes.judge.condition import condition
@@ -381,3 +383,32 @@ async def test_host_certificates_are_judged_as_ssh_does(tmp_path: Path, keys: Ke
                 assert record.link.state is state, (known, record.link)
                 assert words in (record.link.cause or "")
         assert server.known_hosts.read_text().split()[1:] == plain.export_public_key().decode().split()[:2]
+
+
+async def test_a_connection_made_in_the_moment_of_cancelling_is_not_left_behind(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Made:
+        aborted = False
+
+        def abort(self) -> None:
+            self.aborted = True
+
+        def get_extra_info(self, _name: str) -> None: ...
+
+    made = Made()
+
+    async def connect(client_factory: Any, **_: Any) -> Any:
+        client_factory().connection_made(made)
+        await asyncio.sleep(0)
+        trying.cancel()  # and yet we succeed
+        return made
+
+    monkeypatch.setattr(asyncssh, "connect", connect)
+    host = Host(id="a", address="127.0.0.1")
+    trusted = Trusted((), (), (), ())
+    handshake = Handshake(host, _plan(), trusted, QUICK, None, gate=asyncio.Semaphore(1))
+    trying = asyncio.ensure_future(handshake.run({}, lambda _: None))
+    with pytest.raises(asyncio.CancelledError):
+        await trying
+    assert made.aborted
