@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 from asyncssh.public_key import get_default_public_key_algs
 
-from probes.errors import AuthError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
+from probes.errors import AuthError, ConnectError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -185,6 +185,18 @@ class Handshake:
 
     def _late(self) -> LinkError:
         limit = self._limits.get(self._phase, 5.0)
+        if self._phase == "banner" and self._plan.proxy_command:
+            return HandshakeError(
+                f"no SSH banner through the ProxyCommand in {limit:g} s",
+                layer="banner",
+                next_step="try that command by hand",
+            )
+        if self._phase == "banner" and self.ssh is None:  # the channel through the jump host did not even open
+            return ConnectError(
+                f"the jump host had no answer from {self._plan.address}:{self._plan.port} in {limit:g} s",
+                layer="tcp",
+                next_step="a firewall or a dead host behind it: check the address as seen from the jump host",
+            )
         if self._phase == "banner":
             return _no_banner(limit)
         if self._phase == "kex":

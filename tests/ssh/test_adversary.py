@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from probes import export, exposition
+from probes.errors import AgentError, LinkError
 from probes.hosts.handshake import Handshake
 from probes.hosts.keys import KeyRing
 from probes.hosts.known_hosts import Trusted
@@ -129,8 +130,6 @@ async def test_a_flood_of_stderr_is_a_flood(tmp_path: Path, keys: Keys) -> None:
 
 
 async def test_what_comes_after_the_end_of_a_stream_does_not_make_the_link_live(tmp_path: Path, keys: Keys) -> None:
-    from probes.errors import AgentError
-
     async with FakeHost(tmp_path, keys) as server, watching(settings_for(server.host())) as watch:
         seen: list[str] = []
         stream = AgentStream(watch.fleet, "fake", "a" * 16, 1.0, lambda: seen.append("live"))
@@ -412,3 +411,27 @@ async def test_a_connection_made_in_the_moment_of_cancelling_is_not_left_behind(
     with pytest.raises(asyncio.CancelledError):
         await trying
     assert made.aborted
+
+
+@pytest.mark.parametrize(
+    ("over", "words"), [({"proxy_jump": "j"}, "jump host had no answer"), ({"proxy_command": "nc"}, "ProxyCommand")]
+)
+async def test_silence_behind_a_jump_host_is_not_called_an_open_port(
+    monkeypatch: pytest.MonkeyPatch, over: dict[str, str], words: str
+) -> None:
+    async def connect(**_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(asyncssh, "connect", connect)
+    quick = msgspec.structs.replace(QUICK, banner_s=0.01)
+    handshake = Handshake(
+        Host(id="a", address="10.0.0.1"),
+        _plan(**over),
+        Trusted((), (), (), ()),
+        quick,
+        None,
+        gate=asyncio.Semaphore(1),
+    )
+    with pytest.raises(LinkError, match=words) as caught:
+        await handshake.run({}, lambda _: None)
+    assert "port open" not in str(caught.value)
