@@ -11,6 +11,7 @@
         +-- HostKeyError       unknown or changed host key
         +-- AuthError          user, key, passphrase
         +-- AgentError         bootstrap, agent, silence, flood
+        +-- LostError          a connection that worked is gone
 """
 
 from __future__ import annotations
@@ -96,3 +97,7 @@ class AgentError(LinkError):
     """The connection works, the agent does not: bootstrap, crash, silence, flood."""
 
     state = LinkState.AGENT_FAILED
+
+
+class LostError(LinkError):
+    """A connection that worked is gone: the host, its sshd, the jump host or the way there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from probes import clock, export
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
     from probes.config import Settings
     from probes.fleet import HostRecord
+
+log = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
 #: rates and the process list need two readings
@@ -36,6 +39,7 @@ class Watched:
         warning = raise_fd_limit(len(settings.hosts))
         if warning is not None:
             self.fleet.event(None, Severity.WARNING, "limits", warning)
+            log.warning(warning)  # without a log file this goes to stderr
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self.supervisor.run(), name="supervisor")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import msgspec
 
 from probes import clock
-from probes.errors import AgentError
+from probes.errors import AgentError, LinkError, LostError
 from probes.hosts import bootstrap
 from probes.hosts.frames import FrameDecoder
 from probes.hosts.protocol import JsonDecoder, LineError, LineSplitter
@@ -67,7 +67,7 @@ class AgentStream:
         loop = asyncio.get_running_loop()
         self.booted: asyncio.Future[Boot] = loop.create_future()
         self.first: asyncio.Future[None] = loop.create_future()
-        self.ended: asyncio.Future[AgentError] = loop.create_future()
+        self.ended: asyncio.Future[LinkError] = loop.create_future()
         self.opened_at_boot_s = self.last_at_boot_s = clock.boot_s()
         #: from the opening of the channel to the agent's first word (its hostname), in milliseconds
         self.hostname_ms: float | None = None
@@ -120,16 +120,15 @@ class AgentStream:
         if not self.booted.done():
             noise = f"; before that came: {self._noise!r}" if self._noise else ""
             cause = f"the login ended before the agent started{status}{said}{noise}"
-            failure = AgentError(cause, layer="bootstrap", next_step=_BOOT_STEP)
+            failure: LinkError = AgentError(cause, layer="bootstrap", next_step=_BOOT_STEP)
         elif error is not None:
-            failure = AgentError(
-                f"connection lost: {clean(str(error), 120) or type(error).__name__}", layer="silence", next_step=""
-            )
+            words = clean(str(error), 120) or type(error).__name__
+            failure = LostError(f"connection lost: {words}", layer="silence", next_step="connecting anew")
         else:
             failure = AgentError(f"the agent ended{status}{said}", layer="agent", next_step="it is started again")
         self.fail(failure)
 
-    def fail(self, error: AgentError) -> None:
+    def fail(self, error: LinkError) -> None:
         """End the stream with a cause; later causes are ignored."""
         if not self.ended.done():
             self.ended.set_result(error)

@@ -160,7 +160,7 @@ class Transport:
                 way.lease = await self.jumps.lease(plan.proxy_jump, host, on_phase)
             elif not plan.proxy_command:
                 way.sock, way.address = await self._dial(plan, on_phase)
-            trusted = await self._trusted(plan, way.address or plan.address)
+            trusted = await self._trusted(plan)
             asker = self._asker if ask else None
             handshake = Handshake(host, plan, trusted, self._settings.intervals, asker, gate=self._gate)
             options = {**_options(plan, identities, trusted), **way.options(plan)}
@@ -198,14 +198,11 @@ class Transport:
             f"port {plan.port} of {best.address} {words}{detail}", layer="tcp", next_step=_TCP_STEPS.get(best.state, "")
         )
 
-    async def _trusted(self, plan: DialPlan, address: str) -> Trusted:
+    async def _trusted(self, plan: DialPlan) -> Trusted:
+        """What known_hosts says of the name we were given; like ssh, an address it resolved to proves nothing."""
         loop = asyncio.get_running_loop()
         name = plan.host_key_alias or plan.address
-        # a proxied peer address says nothing about the host; a literal one does
-        peer = address if _is_literal(address) else ""
-        return await loop.run_in_executor(
-            self._threads, self.known_hosts.lookup, plan.known_hosts, name, peer, plan.port
-        )
+        return await loop.run_in_executor(self._threads, self.known_hosts.lookup, plan.known_hosts, name, "", plan.port)
 
     async def _remember(self, plan: DialPlan, key: asyncssh.SSHKey) -> None:
         """Write an accepted new key; a file that cannot be written is said, and asked about again next time."""
@@ -273,16 +270,6 @@ def _options(plan: DialPlan, identities: Identities, trusted: Trusted) -> dict[s
         "family": socket.AF_UNSPEC,
         **algorithms,
     }
-
-
-def _is_literal(address: str) -> bool:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        try:
-            socket.inet_pton(family, address)
-        except OSError:
-            continue
-        return True
-    return False
 
 
 def translate(error: BaseException, host: Host, plan: DialPlan, identities: Identities) -> LinkError:

@@ -48,6 +48,8 @@ _DOWN = frozenset(
     }
 )
 _BAD_THROTTLE = frozenset({"hw_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown", "sw_thermal_slowdown"})
+#: a GPU of which none of these can be read is unknown, not fine
+_VITAL = frozenset({"utilization_pct", "memory_used_bytes", "temperature_c"})
 _BAD_PORTS = frozenset(set(PortState) - {PortState.OPEN, PortState.NOT_PROBED})
 
 
@@ -118,6 +120,9 @@ def _judge_gpu(gpu: Gpu, limits: Thresholds, found: list[tuple[Level, str]]) -> 
     reasons = set(gpu.missing.values())
     if "gpu_lost" in reasons:
         found.append((Level.DOWN, f"{name} lost"))
+        return
+    if all(gpu.missing.get(field, "unsupported") != "unsupported" for field in _VITAL):
+        found.append((Level.UNKNOWN, f"{name} cannot be read: {', '.join(sorted(reasons))}"))
         return
     if "timeout" in reasons:
         found.append((Level.DEGRADED, f"{name} does not answer"))

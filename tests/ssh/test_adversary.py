@@ -86,7 +86,12 @@ async def test_absurd_numbers_and_texts_are_refused_and_nothing_that_reads_the_s
         _sample(9, gpus=[_gpu(used=-5, total=-7), _gpu(), _gpu()]),
     ]
     handler = _agent_that_sends(_sample(1), *lies)
-    async with FakeHost(tmp_path, keys, handler) as server, watching(settings_for(server.host())) as watch:
+    # at one sample a second the megabyte of lies is no flood: each line is looked at
+    intervals = msgspec.structs.replace(QUICK, sample_s=1.0)
+    async with (
+        FakeHost(tmp_path, keys, handler) as server,
+        watching(settings_for(server.host(), intervals=intervals)) as watch,
+    ):
         record = await watch.until(lambda r: r.sample is not None and r.sample.seq == 9)
         assert record.bad_lines == len(lies) - 1
         assert record.link.state is LIVE

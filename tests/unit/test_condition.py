@@ -19,6 +19,11 @@ def sample(count: int = 1, **over: Any) -> Sample:
     return msgspec.structs.replace(any_sample(count), **over)
 
 
+def _unreadable(reason: str) -> dict[str, Any]:
+    fields = ("utilization_pct", "memory_used_bytes", "temperature_c")
+    return {**dict.fromkeys(fields), "missing": dict.fromkeys(fields, reason)}
+
+
 def _judge(
     value: Sample | None = None,
     state: LinkState = LinkState.LIVE,
@@ -52,6 +57,8 @@ def test_a_healthy_host_is_fine_without_reasons() -> None:
         ),
         ({"gpus": (gpu(0, ecc_uncorrected=2),)}, Level.DEGRADED, "2 uncorrected ECC"),
         ({"gpus": (gpu(0, missing={"utilization_pct": "timeout"}),)}, Level.DEGRADED, "does not answer"),
+        ({"gpus": (gpu(0, **_unreadable("error")),)}, Level.UNKNOWN, "gpu0 cannot be read: error"),
+        ({"gpus": (gpu(0, **_unreadable("timeout")),)}, Level.UNKNOWN, "gpu0 cannot be read: timeout"),
         ({"memory": Memory(100 * GIB, 95 * GIB, 5 * GIB, 0, 0)}, Level.DEGRADED, "memory 95%"),
         ({"disks": (Disk("/data", "sdb", 100, 90, None, None, {}),)}, Level.DEGRADED, "disk /data 90%"),
         ({"xid_events": (Xid(86400.0 * 12 - 60, "0000:3b:00", 79, "off the bus"),)}, Level.DEGRADED, "XID 79"),
