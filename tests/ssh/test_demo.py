@@ -257,5 +257,5 @@ async def test_a_launcher_that_dies_leaves_no_process_and_no_keys(number):
     launcher.send_signal(number)
     await launcher.wait()
     async with asyncio.timeout(10):
-        while exists(folder) or exists(f"/proc/{pid}"):  # noqa: ASYNC110 - another process's end has no event
+        while exists(folder) or exists(f"/proc/{pid}"):
             await asyncio.sleep(0.05)
