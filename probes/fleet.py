@@ -40,7 +40,7 @@ _HOST_FINE: Final = ("rx", "tx")
 _HOST_HALF: Final = ("cpu_pct", "memory_pct")
 _GPU_FINE: Final = ("power_w",)
 _GPU_HALF: Final = ("utilization_pct", "memory_pct", "temperature_c")
-MAX_EVENTS: Final = 2000
+MAX_EVENTS: Final = 1000
 #: events one host may cause by what it says of itself, per window
 _SAID_MAX: Final = 40
 _SAID_WINDOW_S: Final = 60.0
