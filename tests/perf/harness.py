@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -17,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import asyncssh
 
+from tests.perf.servers import PORT
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = Path(sys.executable).with_name("quarterdeck")
 HOSTS_PER_PROCESS = 500
-_FIRST_BLOCK = 64
+_BLOCKS = range(64, 244, 20)  # where the second number of the addresses starts: two benches may run at a time
 _SSHD_LISTENS = 16  # sshd listens on no more addresses than that
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -49,6 +52,7 @@ class Fleet:
         self._sshds: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, _leave)  # so that a bench that is ended early ends its servers too
         try:
             self._start()
         except BaseException:
@@ -102,7 +106,7 @@ class Fleet:
         self.identity.write_bytes(key.export_private_key())
         public = self.folder / "id_ed25519.pub"
         public.write_bytes(key.export_public_key())
-        block = _FIRST_BLOCK
+        block = _free_block()
         for kind, count in self.plays.items():
             for first in range(0, count, HOSTS_PER_PROCESS):
                 self._serve(kind, min(HOSTS_PER_PROCESS, count - first), block, public)
@@ -194,6 +198,22 @@ class Fleet:
             sshd.wait()
         self._sshds.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _leave(number: int, frame: object) -> None:
+    del frame
+    sys.exit(128 + number)
+
+
+def _free_block() -> int:
+    for block in _BLOCKS:
+        with socket.socket() as probe:
+            try:
+                probe.bind((f"127.{block}.0.1", PORT))
+            except OSError:
+                continue
+            return block
+    raise RuntimeError("no block of loopback addresses is free")
 
 
 def _line(server: subprocess.Popen[str]) -> str:
