@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tui.filter import Filter
 
 #: the slices of condensing come this often, and each changed host has its turn within ``CYCLE_S``
-WORK_S: Final = 0.1
-CYCLE_S: Final = 1.5
+WORK_S: Final = 0.05
+CYCLE_S: Final = 2.5
 #: hosts whose link changed that are condensed in one go at most: about 4 ms
 AT_ONCE: Final = 150
 #: hosts that say nothing are judged anew this often, so that age turns into a state

@@ -87,9 +87,12 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the complete lines, without their newlines (a carriage return before it is dropped too)."""
-        if b"\n" not in data:
+        end = data.find(b"\n")
+        if end < 0:
             self._keep(data)
             return []
+        if end == len(data) - 1 and end < self._limit and not self._buffer and not self._skipping:
+            return [data[: end - 1] if data[end - 1 : end] == b"\r" else data[:end]]  # one whole line: the usual case
         lines = data.split(b"\n")
         rest = lines.pop()
         if self._buffer or self._skipping:

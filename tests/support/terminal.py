@@ -20,6 +20,11 @@ ROOT = Path(__file__).parents[2]
 _CONTROL = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]|\x1b\][^\x07]*\x07|\x1b[@-_]")
 
 
+def _environment() -> dict[str, str]:
+    """Ours without a size: test runners set one, and it would win over the terminal's own."""
+    return {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+
+
 class Terminal:
     """`python PROGRAM ARGS` (`-m tui.cli`) on a pty of the given size; ``seen`` is everything it wrote."""
 
@@ -44,7 +49,7 @@ class Terminal:
             stderr=slave,
             start_new_session=True,
             cwd=cwd or ROOT,
-            env={**os.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **(env or {})},
+            env={**_environment(), "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **(env or {})},
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - the pty must be its controlling terminal
         )
 

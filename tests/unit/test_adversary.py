@@ -16,7 +16,7 @@ from probes import exposition, headless
 from probes.config import Settings
 from probes.config.find import carries_schema, find, user_path
 from probes.errors import ConfigError, LinkError
-from probes.fleet import Fleet
+from probes.fleet import MAX_EVENTS, Fleet
 from probes.hosts.files import FileThreads
 from probes.hosts.ssh_config import plan_for
 from probes.judge.condition import Condition, Level
@@ -54,10 +54,10 @@ async def test_a_reader_that_pauses_stops_nobody_else_and_loses_no_byte() -> Non
 
 def test_a_reader_that_was_too_slow_is_told_how_many_events_it_missed() -> None:
     fleet = Fleet([Host(id="a", address="a")])
-    for n in range(2500):
+    for n in range(MAX_EVENTS + 500):
         fleet.event("a", Severity.INFO, "link", str(n))
     lines = headless._new_events(fleet, fleet.event_count)
-    assert len(lines) == 2001
+    assert len(lines) == MAX_EVENTS + 1
     assert lines[0]["text"].startswith("500 events before these were lost")
     assert lines[1]["text"] == "500"
     assert lines[1]["time"] <= lines[-1]["time"]  # the event's own time, not that of printing
