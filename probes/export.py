@@ -10,38 +10,17 @@ import math
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from probes import clock
+from probes.model import Gpu
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from probes.fleet import Fleet, HostRecord
-    from probes.model import Event, Gpu, Link, Missing, Process, Sample, ServiceState
+    from probes.model import Event, Link, Missing, Process, Sample, ServiceState
 
 SCHEMA_VERSION: Final = 1
 
-#: which dotted names of ``Sample.missing`` belong to which nested object
-_GPU_FIELDS: Final = (
-    "index",
-    "uuid",
-    "name",
-    "utilization_pct",
-    "memory_total_bytes",
-    "memory_used_bytes",
-    "memory_free_bytes",
-    "memory_reserved_bytes",
-    "temperature_c",
-    "power_w",
-    "power_limit_w",
-    "sm_clock_mhz",
-    "memory_clock_mhz",
-    "fan_pct",
-    "pstate",
-    "throttle_reasons",
-    "ecc_corrected",
-    "ecc_uncorrected",
-    "pcie_gen",
-    "pcie_width",
-)
+_GPU_FIELDS: Final = tuple(name for name in Gpu.__struct_fields__ if name not in {"mig", "missing"})
 
 
 def snapshot(fleet: Fleet, hosts: Iterable[str] | None = None) -> dict[str, Any]:
