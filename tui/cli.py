@@ -62,6 +62,9 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
 
 
 def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
+    import gc  # noqa: PLC0415
+
+    gc.disable()  # imports make much and free nothing; the backend, after the first paint, enables it again
     from probes.fleet import Fleet  # noqa: PLC0415
     from tui.run import run_dashboard  # noqa: PLC0415
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def make_app(
         fleet.event(None, Severity.WARNING, "limits", warning)
 
     async def backend() -> Backend:
+        gc.enable()  # off since before the imports, for a quick first paint
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
         return measured(module.Supervisor(app.settings, fleet, app.asker), fleet)
