@@ -81,7 +81,6 @@ class Handshake:
         gate: asyncio.Semaphore,
     ) -> None:
         self.ssh: Any = None
-        self.phases_ms: dict[str, float] = {}
         #: the key to remember, when the host was unknown and accept-new is on
         self.new_key: asyncssh.SSHKey | None = None
         self._host, self._plan, self._trusted, self._asker = host, plan, trusted, asker
@@ -167,7 +166,6 @@ class Handshake:
     def begin(self, phase: str) -> None:
         """Note that a phase begins (and the one before has ended)."""
         now = time.perf_counter()
-        self.phases_ms[self._phase] = (now - self._began - self._paused_s) * 1000
         self._phase, self._began, self._paused_s = phase, now, 0.0
         if phase in self._limits:
             self._on_phase(phase)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import secrets
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -235,7 +234,7 @@ class HostSession:
         return stream
 
     async def _boot(self, connection: Connection, *, python: bool) -> tuple[AgentStream, bootstrap.Boot]:
-        nonce = secrets.token_hex(8)
+        nonce = bootstrap.new_nonce()
         stream = self._new_stream(nonce)
         limit_s = self._settings.intervals.bootstrap_s
         try:
@@ -252,7 +251,7 @@ class HostSession:
 
     async def _start_local(self) -> AgentStream:
         self._phase("bootstrap")
-        nonce = secrets.token_hex(8)
+        nonce = bootstrap.new_nonce()
         stream = self._new_stream(nonce)
         self._pipe = await open_local(bootstrap.local_argv(nonce, sys.executable), stream)
         limit_s = self._settings.intervals.bootstrap_s

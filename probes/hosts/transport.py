@@ -51,12 +51,11 @@ _FILES_S: Final = 60.0
 class Connection:
     """An authenticated SSH connection and what was learnt while making it."""
 
-    __slots__ = ("jump", "phases_ms", "plan", "ssh")
+    __slots__ = ("jump", "plan", "ssh")
 
-    def __init__(self, ssh: Any, plan: DialPlan, phases_ms: dict[str, float], jump: JumpPool.Lease | None) -> None:
+    def __init__(self, ssh: Any, plan: DialPlan, jump: JumpPool.Lease | None) -> None:
         self.ssh = ssh
         self.plan = plan
-        self.phases_ms = phases_ms
         self.jump = jump
 
     async def close(self, timeout_s: float = 2.0) -> None:
@@ -178,7 +177,7 @@ class Transport:
                 ssh.abort()
                 way.abandon()
                 raise
-        return Connection(ssh, plan, handshake.phases_ms, way.lease)
+        return Connection(ssh, plan, way.lease)
 
     async def _dial(self, plan: DialPlan, on_phase: Callable[[str], None]) -> tuple[socket.socket, str]:
         intervals = self._settings.intervals
