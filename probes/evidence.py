@@ -1,0 +1,226 @@
+"""What triage knows of one host: the evidence, as frozen types. Facts only; what follows from them is in ``judge``.
+
+Every part says where it comes from and what was *not* seen: ``None`` with a reason beside it, never a guess. Text of
+remote origin is cleaned before it is stored here. Times: ``_ms`` durations, ``at_wall_s`` wall clock of a label.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct, field
+
+from probes.cloud.facts import AwsEvidence  # noqa: TC001 - msgspec resolves field types when it decodes
+from probes.model import Health, LinkState, PortState, Service  # noqa: TC001 - the same
+
+# --- from outside: one probe of one port -------------------------------------------------------------------------
+
+
+class Opening(StrEnum):
+    """What an open port did first, before anything was asked of it or after the usual request."""
+
+    BANNER = "banner"
+    SILENT = "silent"
+    CLOSED = "closed_without_a_byte"
+    GARBAGE = "not_the_protocol"
+    NOT_READ = "not_read"
+
+
+class KeyCheck(StrEnum):
+    """A presented host key or certificate against the one on file."""
+
+    MATCH = "match"
+    CHANGED = "changed"
+    UNKNOWN = "unknown"
+    NOT_CHECKED = "not_checked"
+
+
+class SshProbe(Struct, frozen=True, kw_only=True):
+    """SSH behind an open port, asked without logging in. Source: banner, key exchange, ``none`` authentication.
+
+    ``kex_stalled``: the banner came, the key exchange did not finish in its limit. ``fingerprint`` is the presented
+    key's, ``known_fingerprint`` that of known_hosts. ``auth_methods``: what the server offers (None: not asked).
+    """
+
+    opening: Opening
+    banner: str = ""
+    banner_ms: float | None = None
+    kex_stalled: bool = False
+    host_key: KeyCheck = KeyCheck.NOT_CHECKED
+    fingerprint: str | None = None
+    known_fingerprint: str | None = None
+    auth_methods: tuple[str, ...] | None = None
+    detail: str = ""
+
+
+class TlsProbe(Struct, frozen=True, kw_only=True):
+    """A TLS handshake. ``verify_error`` is the library's word (``self-signed``, ``expired``, ``wrong name`` ...)."""
+
+    ok: bool
+    version: str | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    not_after: str | None = None
+    fingerprint: str | None = None
+    verify_error: str | None = None
+    took_ms: float | None = None
+    detail: str = ""
+
+
+class HttpProbe(Struct, frozen=True, kw_only=True):
+    """One GET. ``phases_ms``: dns, tcp, tls, first_byte, total as far as it came; ``first_line`` of the body."""
+
+    health: Health
+    status: int | None = None
+    phases_ms: dict[str, float] = field(default_factory=dict[str, float])
+    first_line: str = ""
+    detail: str = ""
+
+
+class PathMtu(Struct, frozen=True, kw_only=True):
+    """Of a connection that stalled, from TCP_INFO: unanswered retransmits, and the segment and path size in use."""
+
+    retransmits: int
+    snd_mss_bytes: int
+    pmtu_bytes: int | None = None
+    unacked: int = 0
+
+
+class Hop(Struct, frozen=True, kw_only=True):
+    """One step of a path found by stepping the TTL of a connect; ``address`` None: this hop did not answer."""
+
+    ttl: int
+    address: str | None
+    rtt_ms: float | None = None
+
+
+class PortProbe(Struct, frozen=True, kw_only=True):
+    """One service's port as seen from this machine (or, with ``via``, from the jump host).
+
+    ``connect_ms`` only when open; ``elapsed_ms`` to the end, whatever it was. ``syns_sent`` is None when nothing left.
+    ``hops`` were stepped for silent ports only, nearest first; empty: not stepped (``hops_why`` says why).
+    """
+
+    service: Service
+    address: str
+    state: PortState
+    detail: str = ""
+    connect_ms: float | None = None
+    elapsed_ms: float = 0.0
+    errno_name: str | None = None
+    icmp_family: int | None = None
+    icmp_type: int | None = None
+    icmp_code: int | None = None
+    offender: str | None = None
+    offender_is_own: bool = False
+    syns_sent: int | None = None
+    local_address: str | None = None
+    via: str | None = None
+    opening: Opening = Opening.NOT_READ
+    ssh: SshProbe | None = None
+    tls: TlsProbe | None = None
+    http: HttpProbe | None = None
+    path_mtu: PathMtu | None = None
+    hops: tuple[Hop, ...] = ()
+    hops_why: str = "not stepped"
+
+
+# --- from outside: the host and ourselves --------------------------------------------------------------------------
+
+
+class Echo(Struct, frozen=True, kw_only=True):
+    """ICMP echo. ``outcome``: reply | no_reply | not_measured (``detail`` why). No reply alone never means down."""
+
+    outcome: str
+    method: str = ""
+    rtt_ms: float | None = None
+    detail: str = ""
+
+
+class Names(Struct, frozen=True, kw_only=True):
+    """Forward and reverse DNS.
+
+    ``name`` is what was looked up (None: the host is configured by address). ``expected`` are addresses it should
+    have, from the configuration (label ``address``). ``ptr``: address to its reverse names; an address without
+    an entry was not answered for (``ptr_why``). ``ptr_region``: the EC2 region in a reverse name, per address.
+    """
+
+    name: str | None = None
+    addresses: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+    error: str | None = None
+    took_ms: float | None = None
+    ptr: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    ptr_why: str | None = None
+    ptr_region: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class ControlProbe(Struct, frozen=True, kw_only=True):
+    """A connect to something else that should answer: another fleet host, a configured anchor.
+
+    Open and refused both prove that our own way out works.
+    """
+
+    target: str
+    address: str
+    port: int
+    state: PortState
+    detail: str = ""
+    connect_ms: float | None = None
+    offender_is_own: bool = False
+    at_once: bool = False
+
+
+class LiveLink(Struct, frozen=True, kw_only=True):
+    """The dashboard's own SSH session to the host, if it has one. ``established`` is older than this diagnosis."""
+
+    state: LinkState
+    established: bool = False
+    since_wall_s: float | None = None
+    layer: str | None = None
+    cause: str | None = None
+
+
+# --- from inside -----------------------------------------------------------------------------------------------------
+
+
+class Listener(Struct, frozen=True, kw_only=True):
+    """One listening TCP socket on the host. ``process`` is None where the kernel did not tell us whose it is."""
+
+    address: str
+    port: int
+    process: str | None = None
+    pid: int | None = None
+    user: str | None = None
+
+
+class Inside(Struct, frozen=True, kw_only=True):
+    """What the host says of itself: listening sockets, and firewall rules where they may be read.
+
+    ``source``: agent | ssm. ``sshd`` holds effective settings (`sshd -T`) by lower-case name; None with a reason.
+    """
+
+    source: str
+    at_wall_s: float
+    listeners: tuple[Listener, ...] | None = None
+    listeners_why: str | None = None
+    sshd: dict[str, str] | None = None
+    sshd_why: str | None = None
+
+
+class Evidence(Struct, frozen=True, kw_only=True):
+    """All that one diagnosis of one host rests on. A part that is None was not gathered; ``notes`` say why."""
+
+    host_id: str
+    address: str
+    taken_at_wall_s: float
+    ports: tuple[PortProbe, ...] = ()
+    region: str | None = None
+    echo: Echo | None = None
+    names: Names | None = None
+    controls: tuple[ControlProbe, ...] = ()
+    link: LiveLink | None = None
+    inside: Inside | None = None
+    inside_why: str = "not asked"
+    aws: AwsEvidence | None = None
+    notes: tuple[str, ...] = ()
