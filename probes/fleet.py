@@ -13,7 +13,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from probes import clock
+from probes.hosts.protocol import whole_sample
 from probes.model import (
+    Brief,
     Event,
     Hello,
     Host,
@@ -69,7 +71,7 @@ class History:
         """How many GPUs the buffers hold."""
         return self._gpus
 
-    def append(self, at_boot_s: float, sample: Sample) -> None:
+    def append(self, at_boot_s: float, sample: Brief) -> None:
         """Write one row; O(GPUs), no allocation that stays."""
         pos, fine, half = self._pos, self._fine, self._half
         self._when[pos] = at_boot_s
@@ -152,29 +154,34 @@ class HostRecord:
     __slots__ = (
         "bad_lines",
         "bad_text",
+        "brief",
         "hello",
         "history",
         "host",
         "lag_s",
+        "line",
         "link",
         "note",
         "processes",
         "processes_at_boot_s",
         "said",
         "said_from_boot_s",
-        "sample",
         "sample_at_boot_s",
         "sample_at_wall_s",
         "samples",
         "services",
         "ssh_ms",
+        "whole",
     )
 
     def __init__(self, host: Host, link: Link) -> None:
         self.host = host
         self.link = link
         self.hello: Hello | None = None
-        self.sample: Sample | None = None
+        #: the last sample as far as it is decoded on arrival, and the line it came in (b"": ``whole`` is there)
+        self.brief: Brief | None = None
+        self.line = b""
+        self.whole: Sample | None = None
         self.sample_at_boot_s = 0.0
         self.sample_at_wall_s = 0.0
         #: upper bound of how old the last sample already was when it arrived (None: not known yet)
@@ -193,9 +200,20 @@ class HostRecord:
         self.said = 0
         self.said_from_boot_s = 0.0
 
+    @property
+    def sample(self) -> Sample | None:
+        """The last sample with all its values, decoded when it is first asked for; None when there never was one."""
+        if self.line and self.brief is not None:
+            line, self.line = self.line, b""
+            self.whole, wrong = whole_sample(self.brief, line)
+            if wrong:
+                self.bad_lines += 1
+                self.bad_text = wrong
+        return self.whole
+
     def age_s(self, now_boot_s: float) -> float | None:
         """Age of the last sample in seconds at most: since it arrived, plus what it had lagged; None without one."""
-        if self.sample is None:
+        if self.brief is None:
             return None
         return now_boot_s - self.sample_at_boot_s + (self.lag_s or 0.0)
 
@@ -238,8 +256,22 @@ class Fleet:
         self.layout_version += 1
         self._dirty = set(fresh)
 
-    def ingest(self, host_id: str, sample: Sample, at_boot_s: float, lag_s: float | None) -> None:
-        """Store one sample; ``lag_s`` bounds its age on arrival."""
+    def ingest(self, host_id: str, sample: Brief, at_boot_s: float, lag_s: float | None, line: bytes = b"") -> None:
+        """Store one sample.
+
+        Args:
+            host_id: whose.
+            sample: all of it, or what was decoded of ``line``.
+            at_boot_s: when it arrived.
+            lag_s: bounds its age on arrival.
+            line: the JSON that says all of it; empty when ``sample`` is a whole one.
+
+        Raises:
+            TypeError: a brief without its line.
+        """
+        whole = sample if isinstance(sample, Sample) else None
+        if whole is None and not line:
+            raise TypeError("a brief comes with the line it was decoded from")
         record = self.hosts.get(host_id)
         if record is None:
             return
@@ -247,8 +279,8 @@ class Fleet:
         if history is None or history.gpus < len(sample.gpus):
             history = record.history = History(len(sample.gpus))
         if sample.xid_events:
-            self._announce_xids(host_id, record.sample, sample)
-        record.sample = sample
+            self._announce_xids(host_id, record.brief, sample)
+        record.brief, record.line, record.whole = sample, line, whole
         record.sample_at_boot_s = at_boot_s
         record.sample_at_wall_s = clock.wall_s()
         record.lag_s = lag_s
@@ -257,7 +289,7 @@ class Fleet:
         self.lines += 1
         self._dirty.add(host_id)
 
-    def _announce_xids(self, host_id: str, before: Sample | None, sample: Sample) -> None:
+    def _announce_xids(self, host_id: str, before: Brief | None, sample: Brief) -> None:
         if before is None:  # what the kernel log held before we looked is not news
             return
         if before.xid_events == sample.xid_events:

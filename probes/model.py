@@ -38,42 +38,52 @@ class Mig(Struct, frozen=True, array_like=True, gc=False):
     memory_used_bytes: Int | None
 
 
-class Gpu(Struct, frozen=True, array_like=True, gc=False):
-    """One GPU at one moment. Source: NVML, or `nvidia-smi --query-gpu` in sh mode."""
+class GpuBrief(Struct, frozen=True, array_like=True, gc=False):
+    """What every sample of a GPU is judged, sorted and charted by: the first fields of ``Gpu`` on the wire."""
 
     index: Int
-    uuid: Text | None
-    name: Text | None
     utilization_pct: Float | None
     memory_total_bytes: Int | None
     memory_used_bytes: Int | None
-    memory_free_bytes: Int | None
-    memory_reserved_bytes: Int | None
     temperature_c: Float | None
     power_w: Float | None
     power_limit_w: Float | None
+    throttle_reasons: Annotated[tuple[Text, ...], _FEW] | None
+    ecc_uncorrected: Int | None
+    missing: Missing
+
+
+class Gpu(GpuBrief, frozen=True, array_like=True, gc=False):
+    """One GPU at one moment. Source: NVML, or `nvidia-smi --query-gpu` in sh mode."""
+
+    uuid: Text | None
+    name: Text | None
+    memory_free_bytes: Int | None
+    memory_reserved_bytes: Int | None
     sm_clock_mhz: Float | None
     memory_clock_mhz: Float | None
     fan_pct: Float | None
     pstate: Text | None
-    throttle_reasons: Annotated[tuple[Text, ...], _FEW] | None
     ecc_corrected: Int | None
-    ecc_uncorrected: Int | None
     pcie_gen: Int | None
     pcie_width: Int | None
     mig: Annotated[tuple[Mig, ...], _FEW]
-    missing: Missing
 
 
-class Cpu(Struct, frozen=True, array_like=True, gc=False):
-    """CPU use over the last interval (needs two readings) and load. Source: /proc/stat, /proc/loadavg."""
+class CpuBrief(Struct, frozen=True, array_like=True, gc=False):
+    """The first fields of ``Cpu`` on the wire."""
 
     count: Int
     utilization_pct: Float | None
-    per_core_pct: Annotated[tuple[Float | None, ...], _MANY] | None
     load1: Float | None
+
+
+class Cpu(CpuBrief, frozen=True, array_like=True, gc=False):
+    """CPU use over the last interval (needs two readings) and load. Source: /proc/stat, /proc/loadavg."""
+
     load5: Float | None
     load15: Float | None
+    per_core_pct: Annotated[tuple[Float | None, ...], _MANY] | None
 
 
 class Memory(Struct, frozen=True, array_like=True, gc=False):
@@ -123,7 +133,28 @@ class AgentUse(Struct, frozen=True, array_like=True, gc=False):
     rss_bytes: Int | None
 
 
-class Sample(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
+class Brief(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
+    """A sample without what only a close look needs (``Sample`` has it all, and is one too).
+
+    Every line is decoded this far when it arrives; the rest waits in the line until somebody looks (see
+    ``probes.hosts.protocol``). It is what conditions, sorting, totals and histories are made of.
+    """
+
+    seq: Int
+    uptime_s: Float
+    cpu: CpuBrief
+    memory: Memory
+    agent: AgentUse
+    interval_s: Float | None = None
+    echo: tuple[Int, Int] | None = None
+    disks: Annotated[tuple[Disk, ...], _FEW] = ()
+    net: Annotated[tuple[Net, ...], _FEW] = ()
+    gpus: tuple[GpuBrief, ...] = ()
+    xid_events: Annotated[tuple[Xid, ...], _FEW] | None = None
+    missing: Missing = {}
+
+
+class Sample(Brief, frozen=True, gc=False, tag_field="t", tag="s"):
     """All fast-changing facts of one host at one moment.
 
     ``interval_s`` is what passed on the host's clock since the sample before (``None`` on the first); ``echo`` is the
@@ -138,18 +169,8 @@ class Sample(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
     ``units.docker``, ``units.systemd`` where only one of the two could be asked.
     """
 
-    seq: Int
-    uptime_s: Float
     cpu: Cpu
-    memory: Memory
-    agent: AgentUse
-    interval_s: Float | None = None
-    echo: tuple[Int, Int] | None = None
-    disks: Annotated[tuple[Disk, ...], _FEW] = ()
-    net: Annotated[tuple[Net, ...], _FEW] = ()
     gpus: tuple[Gpu, ...] = ()
-    xid_events: Annotated[tuple[Xid, ...], _FEW] | None = None
-    missing: Missing = {}
 
 
 class Process(Struct, frozen=True, array_like=True, gc=False):
@@ -218,6 +239,8 @@ class Note(Struct, frozen=True, gc=False, tag_field="t", tag="n"):
 
 
 Line = Hello | Sample | Processes | Note
+#: a line as it is decoded on arrival
+BriefLine = Hello | Brief | Processes | Note
 
 
 # --- what we configure -------------------------------------------------------------------------------------------

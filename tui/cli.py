@@ -171,7 +171,7 @@ def check(ctx: click.Context, hosts: tuple[str, ...], timeout_s: float) -> None:
 
 
 def _fine_words(record: Any) -> str:
-    sample = record.sample
+    sample = record.brief
     gpus = f"{len(sample.gpus)} GPUs" if sample.gpus else "no GPU"
     return f"{record.link.state.value}, {gpus}, {len(record.services)} services"
 

@@ -88,9 +88,7 @@ def _one(value: str | None) -> tuple[str, ...] | None:
 
 
 def _gpu_names(row: Row) -> tuple[str, ...] | None:
-    if row.record.sample is None:
-        return None
-    return tuple(gpu.name for gpu in row.record.sample.gpus if gpu.name is not None) or None
+    return row.gpu_names() or None
 
 
 TEXTS: Final[dict[str, tuple[str, Texts]]] = {

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.style import Style
 
     from probes.config import Settings
-    from probes.model import Gpu
+    from probes.model import GpuBrief
     from tui.board import GroupLine
     from tui.columns import Layout
     from tui.glyphs import Glyphs
@@ -203,7 +203,7 @@ class Painter:
         self._put(out, text.rjust(width), style)
 
     def _gpus(self, row: Row, width: int, out: Runs) -> None:
-        sample = row.record.sample
+        sample = row.record.brief
         if sample is None or not sample.gpus:
             reason = None if sample is None else sample.missing.get("gpus")
             text = self.glyphs.unknown if sample is None else "none" if reason in (None, "unsupported") else "?" * width
@@ -214,7 +214,7 @@ class Painter:
             out.add(*self._heat_cell(gpu))
         self._rest(len(gpus), width, out)
 
-    def _heat_cell(self, gpu: Gpu) -> tuple[str, Style]:
+    def _heat_cell(self, gpu: GpuBrief) -> tuple[str, Style]:
         util = gpu.utilization_pct
         if util is None:
             return (self.glyphs.lost, self._p.bad) if is_lost(gpu) else (self.glyphs.missing, self._p.unknown)
@@ -222,7 +222,7 @@ class Painter:
         sign = heat[min(int(util * len(heat) / 100), len(heat) - 1)] if util > 0 else heat[0]
         return sign, self._p.old if self._old else self._heat_style(gpu, util)
 
-    def _heat_style(self, gpu: Gpu, util: float) -> Style:
+    def _heat_style(self, gpu: GpuBrief, util: float) -> Style:
         p, limits, temperature = self._p, self._limits, gpu.temperature_c
         if temperature is None:
             return p.unknown

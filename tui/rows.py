@@ -16,7 +16,7 @@ from probes.text import clean
 if TYPE_CHECKING:
     from probes.config import Settings
     from probes.fleet import HostRecord
-    from probes.model import Gpu, Link, Sample
+    from probes.model import Brief, GpuBrief, Link
 
 _DIGITS: Final = re.compile(r"(\d+)")
 _HOT: Final = re.compile(r"gpu\d+ (\d+)°C")
@@ -35,6 +35,7 @@ class Row:
     """The condensed record of one host. ``version`` changes with everything that is drawn except ages."""
 
     __slots__ = (
+        "_named", "_names",
         "busy", "cpu", "disk", "ecc", "gpu_total", "gpu_used", "gpumem", "gpus", "id_text", "index", "level",
         "link", "live",
         "load", "lost", "mem", "mem_n", "natural", "order",
@@ -58,7 +59,22 @@ class Row:
         self.reasons: tuple[str, ...] = ()
         self.reason = ""
         self.since_boot_s = record.link.since_boot_s
+        #: names of the GPUs, and of how many they were read; a card does not change its name
+        self._names: tuple[str, ...] = ()
+        self._named = -1
         self._forget()
+
+    def gpu_names(self) -> tuple[str, ...]:
+        """The known names of this host's GPUs: from the whole sample, which is decoded once for them."""
+        brief = self.record.brief
+        count = -1 if brief is None else len(brief.gpus)
+        if count != self._named:
+            sample = self.record.sample
+            gpus = () if sample is None else sample.gpus
+            self._names = tuple(gpu.name for gpu in gpus if gpu.name is not None)
+            # an unreadable card says no name now, and may later
+            self._named = count if len(self._names) == len(gpus) else -1
+        return self._names
 
     @property
     def host_id(self) -> str:
@@ -96,7 +112,7 @@ class Row:
         self.link = record.link
         age_s = record.age_s(now_boot_s)
         self.live = record.link.state is LinkState.LIVE and age_s is not None and age_s <= settings.intervals.stale_s
-        sample = record.sample
+        sample = record.brief
         if sample is not None:
             self._condense(sample)
         judged = condition(record, settings.thresholds, settings.intervals, now_boot_s)
@@ -124,7 +140,7 @@ class Row:
         others = ["old data" if r.startswith("data is ") else r for r in self.reasons if not r.startswith(words)]
         return clean(", ".join(([cause] if cause and link.state is not LinkState.LIVE else []) + briefly(others)[:8]))
 
-    def _condense(self, sample: Sample) -> None:
+    def _condense(self, sample: Brief) -> None:
         cpu, memory = sample.cpu, sample.memory
         self.cpu = cpu.utilization_pct
         self.load = cpu.load1
@@ -148,7 +164,7 @@ class Row:
         self.gpus = len(sample.gpus) if "gpus" not in sample.missing else None
         self._condense_gpus(sample.gpus)
 
-    def _condense_gpus(self, gpus: tuple[Gpu, ...]) -> None:
+    def _condense_gpus(self, gpus: tuple[GpuBrief, ...]) -> None:
         util = power = limit = 0.0
         util_n = power_n = limit_n = busy = lost = ecc = used = total = mem_n = 0
         temp: float | None = None
@@ -211,6 +227,6 @@ def briefly(reasons: list[str]) -> list[str]:
     return [*rest[:first], phrase, *rest[first:]]
 
 
-def is_lost(gpu: Gpu) -> bool:
+def is_lost(gpu: GpuBrief) -> bool:
     """Whether a GPU has fallen off the bus."""
     return "gpu_lost" in gpu.missing.values()

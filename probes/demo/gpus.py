@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from probes.demo.catalog import MIB, Fault
 from probes.demo.faults import active, local_time, window
@@ -240,4 +240,5 @@ def _unread(host: HostSpec, gpu: int, kind: GpuType, reason: Reason) -> Gpu:
         "throttle_reasons", "ecc_corrected", "ecc_uncorrected", "pcie_gen", "pcie_width",
     )  # fmt: skip
     missing: Missing = dict.fromkeys(fields, reason)
-    return Gpu(gpu, uuid(host, gpu), kind.name, *(None for _ in fields), mig=(), missing=missing)
+    values: dict[str, Any] = dict.fromkeys(fields)
+    return Gpu(index=gpu, uuid=uuid(host, gpu), name=kind.name, mig=(), missing=missing, **values)

@@ -136,12 +136,12 @@ def _cpu(host: HostSpec, t: float, *, first: bool) -> Cpu:
     load5 = round(load1 * (1.0 + 0.05 * wave(mix(host.key, 13), t, 300.0)), 2)
     load15 = round(load5 * (1.0 + 0.05 * wave(mix(host.key, 14), t, 900.0)), 2)
     if first:
-        return Cpu(count, None, None, load1, load5, load15)
+        return Cpu(count, None, load1, load5, load15, None)
     tick = int(t)
     cores = tuple(
         round(100.0 * clamp(busy * (0.4 + 1.2 * unit(host.key, 15, core, tick)), 0.0, 1.0), 1) for core in range(count)
     )
-    return Cpu(count, round(sum(cores) / count, 1), cores, load1, load5, load15)
+    return Cpu(count, round(sum(cores) / count, 1), load1, load5, load15, cores)
 
 
 def _memory(host: HostSpec, t: float) -> Memory:

@@ -53,25 +53,29 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
 
 MEMORY_FIELDS = ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
-GPU_FIELDS = (
+# in wire order, in two parts: what every sample is judged by, and what only a close look needs
+GPU_BRIEF_FIELDS = (
     "utilization_pct",
     "memory_total_bytes",
     "memory_used_bytes",
-    "memory_free_bytes",
-    "memory_reserved_bytes",
     "temperature_c",
     "power_w",
     "power_limit_w",
+    "throttle_reasons",
+    "ecc_uncorrected",
+)
+GPU_MORE_FIELDS = (
+    "memory_free_bytes",
+    "memory_reserved_bytes",
     "sm_clock_mhz",
     "memory_clock_mhz",
     "fan_pct",
     "pstate",
-    "throttle_reasons",
     "ecc_corrected",
-    "ecc_uncorrected",
     "pcie_gen",
     "pcie_width",
 )
+GPU_FIELDS = GPU_BRIEF_FIELDS + GPU_MORE_FIELDS
 
 
 def encode(line):
@@ -81,11 +85,11 @@ def encode(line):
 
 def gpu_row(index, uuid, name, values, missing, mig=()):
     """One GPU in wire order; every field of ``GPU_FIELDS`` that is not in ``values`` needs a reason in ``missing``."""
-    row = [index, uuid, name]
-    for field in GPU_FIELDS:
-        row.append(values.get(field))
+    row = [index]
+    row.extend([values.get(field) for field in GPU_BRIEF_FIELDS])
+    row.extend([missing, uuid, name])
+    row.extend([values.get(field) for field in GPU_MORE_FIELDS])
     row.append(list(mig))
-    row.append(missing)
     return row
 
 
@@ -559,7 +563,7 @@ class Host(object):
         else:
             for name in ("load1", "load5", "load15"):
                 missing["cpu." + name] = raw["loadavg"]
-        return [count, busy, cores] + loads
+        return [count, busy] + loads + [cores]
 
     def _memory(self, raw, missing):
         if not isinstance(raw["meminfo"], bytes):

@@ -2,15 +2,20 @@
 
 A line is decoded straight into a typed struct. The shipped agent escapes everything that is not printable ASCII, so a
 line without a backslash is clean as it stands; any other line has all its text cleaned before it leaves this module.
+
+A sample is decoded in two steps. On arrival, once a second for every host: the ``Brief``, which is what conditions,
+sorting, totals and histories need, and whose values are checked at once. On demand, for hosts somebody looks at: the
+whole ``Sample``. Of some 350 values in a line of 3 KB the first step makes a quarter, and skips the rest at a tenth of
+the cost; kept as one line of bytes the rest also takes a quarter of the memory.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import msgspec
 
-from probes.model import Line
+from probes.model import Brief, BriefLine, Cpu, Gpu, GpuBrief, Line, Sample
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -28,32 +33,88 @@ class LineError(ValueError):
 class LineDecoder(Protocol):
     """Turns the lines of one agent into model structs."""
 
-    def feed(self, line: bytes) -> Sequence[Line]:
-        """Decode one line without its newline; raises ``LineError`` and nothing else."""
+    def feed(self, line: bytes) -> Sequence[tuple[BriefLine, bytes]]:
+        """Decode one line without its newline, each item with the JSON that says all of it.
+
+        Raises ``LineError`` and nothing else.
+        """
         ...
+
+
+_whole: Final = msgspec.json.Decoder(Line)
+_brief: Final = msgspec.json.Decoder(BriefLine)
+
+
+def decode(line: bytes) -> Line:
+    """Decode one JSON line, all of it.
+
+    Raises:
+        LineError: not JSON, not a known type, wrong types, absurd sizes.
+    """
+    return _decoded(_whole, line)
+
+
+def decode_brief(line: bytes) -> BriefLine:
+    """Decode one JSON line, of a sample only the ``Brief``.
+
+    Raises:
+        LineError: as ``decode``; of a sample's other parts only that they are JSON is known.
+    """
+    return _decoded(_brief, line)
+
+
+def whole_sample(brief: Brief, line: bytes) -> tuple[Sample, str]:
+    """The whole sample whose ``brief`` this line gave, and "".
+
+    A line of which only the brief part can be used gives a sample whose other values are missing for the reason
+    ``error``, and what was wrong.
+    """
+    try:
+        sample = decode(line)
+    except LineError as error:
+        return _without_details(brief), str(error)
+    if not isinstance(sample, Sample):  # the same line gave a brief of a sample: not possible
+        raise TypeError(type(sample).__name__)
+    return sample, ""
 
 
 class JsonDecoder:
     """Decoder for the Python agent's lines (stateless; one per host only because of the common interface)."""
 
     __slots__ = ()
-    _decoder = msgspec.json.Decoder(Line)
 
-    def feed(self, line: bytes) -> Sequence[Line]:
-        """Decode one JSON line.
+    def feed(self, line: bytes) -> Sequence[tuple[BriefLine, bytes]]:
+        """Decode one JSON line; raises ``LineError`` as ``decode_brief``."""
+        return ((decode_brief(line), line),)
 
-        Raises:
-            LineError: not JSON, not a known type, wrong types, absurd sizes.
-        """
-        try:
-            decoded = self._decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise LineError(f"{clean(str(error), 120)}: {clean(line[:60].decode('utf-8', 'replace'), 60)!r}") from None
-        if b"\\" in line or b"\x7f" in line or not line.isascii():
-            decoded = _clean_struct(decoded)
-        if len(getattr(decoded, "gpus", ())) > _MAX_GPUS:
-            raise LineError(f"more than {_MAX_GPUS} GPUs in one sample")
-        return (decoded,)
+
+def _decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
+    try:
+        decoded = decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise LineError(f"{clean(str(error), 120)}: {clean(line[:60].decode('utf-8', 'replace'), 60)!r}") from None
+    if b"\\" in line or b"\x7f" in line or not line.isascii():
+        decoded = _clean_struct(decoded)
+    if isinstance(decoded, Brief) and len(decoded.gpus) > _MAX_GPUS:
+        raise LineError(f"more than {_MAX_GPUS} GPUs in one sample")
+    return decoded
+
+
+def _without_details(brief: Brief) -> Sample:
+    """A sample of which nothing but the brief is known."""
+    said: dict[str, Any] = {name: getattr(brief, name) for name in brief.__struct_fields__}
+    known = {name: getattr(brief.cpu, name) for name in brief.cpu.__struct_fields__}
+    said["cpu"] = Cpu(**known, load5=None, load15=None, per_core_pct=None)
+    said["missing"] = {**brief.missing, **dict.fromkeys(("cpu.load5", "cpu.load15", "cpu.per_core_pct"), "error")}
+    absent = [name for name in Gpu.__struct_fields__ if name not in GpuBrief.__struct_fields__ and name != "mig"]
+    nothing: dict[str, Any] = dict.fromkeys(absent)
+    gpus: list[Gpu] = []
+    for gpu in brief.gpus:
+        values: dict[str, Any] = {name: getattr(gpu, name) for name in gpu.__struct_fields__}
+        values["missing"] = {**gpu.missing, **dict.fromkeys([*absent, "mig"], "error")}
+        gpus.append(Gpu(**values, **nothing, mig=()))
+    said["gpus"] = tuple(gpus)
+    return Sample(**said)
 
 
 def _clean_struct(value: _T) -> _T:

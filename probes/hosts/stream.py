@@ -19,7 +19,7 @@ from probes.errors import AgentError, LinkError, LostError
 from probes.hosts import bootstrap
 from probes.hosts.frames import FrameDecoder
 from probes.hosts.protocol import JsonDecoder, LineError, LineSplitter
-from probes.model import Hello, LinkState, Note, Processes, Sample
+from probes.model import Brief, Hello, LinkState, Note, Processes
 from probes.text import clean, clean_bytes
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from probes.fleet import Fleet
     from probes.hosts.bootstrap import Boot
     from probes.hosts.protocol import LineDecoder
-    from probes.model import Line
+    from probes.model import BriefLine
 
 log = logging.getLogger(__name__)
 
@@ -209,14 +209,14 @@ class AgentStream:
         except LineError as error:
             self._fleet.set_bad_line(self._host_id, clean(str(error)))
             return
-        for item in decoded:
-            self._store(item)
+        for item, text in decoded:
+            self._store(item, text)
 
-    def _store(self, item: Line) -> None:
+    def _store(self, item: BriefLine, line: bytes) -> None:
         fleet, host_id = self._fleet, self._host_id
-        if isinstance(item, Sample):
+        if isinstance(item, Brief):
             now = self.last_at_boot_s = clock.boot_s()
-            fleet.ingest(host_id, item, now, self._lag_s(item, now))
+            fleet.ingest(host_id, item, now, self._lag_s(item, now), line)
             record = fleet.hosts.get(host_id)
             if record is None or record.link.state is not LinkState.LIVE:
                 self._on_live()
@@ -238,7 +238,7 @@ class AgentStream:
         elif note.text:
             self._fleet.set_note(self._host_id, f"{note.layer}: {note.text}")
 
-    def _lag_s(self, sample: Sample, now: float) -> float | None:
+    def _lag_s(self, sample: Brief, now: float) -> float | None:
         """How old the sample can be at most: what passed since we sent the token it echoes, less its stay there."""
         if sample.echo is None:
             return None
@@ -292,13 +292,13 @@ class _CheckedFrames:
         self._frames = FrameDecoder()
         self._json = JsonDecoder()
 
-    def feed(self, line: bytes) -> Sequence[Line]:
+    def feed(self, line: bytes) -> Sequence[tuple[BriefLine, bytes]]:
         """Decode one line.
 
         Raises:
             LineError: it cannot be used, or says something absurd.
         """
-        checked: list[Line] = []
+        checked: list[tuple[BriefLine, bytes]] = []
         for item in self._frames.feed(line):
             try:
                 checked += self._json.feed(msgspec.json.encode(item))

@@ -16,7 +16,7 @@ from probes.model import Health, LinkState, PortState
 if TYPE_CHECKING:
     from probes.config import Intervals, Thresholds
     from probes.fleet import HostRecord
-    from probes.model import Gpu, Sample, ServiceState
+    from probes.model import Brief, GpuBrief, ServiceState
 
 
 class Level(IntEnum):
@@ -65,8 +65,8 @@ def condition(record: HostRecord, thresholds: Thresholds, intervals: Intervals, 
     found: list[tuple[Level, str]] = []
     _judge_link(record, intervals, now_boot_s, found)
     link = record.link.state
-    if record.sample is not None and link in (LinkState.LIVE, LinkState.STALE):
-        _judge_sample(record.sample, thresholds, found)
+    if record.brief is not None and link in (LinkState.LIVE, LinkState.STALE):
+        _judge_sample(record.brief, thresholds, found)
     for service in record.services.values():
         _judge_service(service, found)
     if not found:
@@ -94,7 +94,7 @@ def _judge_link(record: HostRecord, intervals: Intervals, now_boot_s: float, fou
             found.append((Level.UNKNOWN, f"data is {age_s:.0f} s old"))
 
 
-def _judge_sample(sample: Sample, limits: Thresholds, found: list[tuple[Level, str]]) -> None:
+def _judge_sample(sample: Brief, limits: Thresholds, found: list[tuple[Level, str]]) -> None:
     for gpu in sample.gpus:
         _judge_gpu(gpu, limits, found)
     reason = sample.missing.get("gpus")
@@ -115,7 +115,7 @@ def _judge_sample(sample: Sample, limits: Thresholds, found: list[tuple[Level, s
                 found.append((Level.DEGRADED, f"disk {disk.mount} {pct:.0f}%"))
 
 
-def _judge_gpu(gpu: Gpu, limits: Thresholds, found: list[tuple[Level, str]]) -> None:
+def _judge_gpu(gpu: GpuBrief, limits: Thresholds, found: list[tuple[Level, str]]) -> None:
     name = f"gpu{gpu.index}"
     reasons = set(gpu.missing.values())
     if "gpu_lost" in reasons:

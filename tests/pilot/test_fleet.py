@@ -7,7 +7,7 @@ from textual import events
 
 from probes import clock
 from probes.fleet import Fleet, new_link
-from probes.model import LinkState
+from probes.model import Cpu, LinkState
 from tests.support.fleets import FakeBackend, fleet_of, host, make_live, mixed_fleet, sample, settings_of
 from tests.support.screens import NOW_S, WALL_S, app_of, golden, screen_text, screen_widths, until, until_text
 from tui.app import QuarterdeckApp
@@ -101,7 +101,7 @@ async def test_a_new_sample_is_drawn_and_the_age_goes_on():
     app = running(fleet, turned)
     async with app.run_test(size=(120, 24)) as pilot:
         await until_text(pilot, "<2s")
-        fleet.ingest("gpu-001", sample(4, cpu=sample().cpu.__class__(4, 99.0, None, 1.0, 1.0, 1.0)), NOW_S, 0.0)
+        fleet.ingest("gpu-001", sample(4, cpu=Cpu(4, 99.0, 1.0, 1.0, 1.0, None)), NOW_S, 0.0)
         text = await until_text(pilot, " 99 ")
         assert " 99 " in next(line for line in text.split("\n") if "gpu-001" in line)
         turned.now += 7

@@ -50,8 +50,8 @@ def _sample(seq: int = 1, **over: Any) -> bytes:
 
 
 def _gpu(index: int = 0, total: Any = 80, used: Any = 40, name: str = "H100") -> list[Any]:
-    tail = [None] * 8
-    return [index, "GPU-1", name, 1.0, total, used, None, None, 50.0, 100.0, *tail, None, None, [], {}]
+    tail = [None] * 9
+    return [index, 1.0, total, used, 50.0, 100.0, None, None, None, {}, "GPU-1", name, *tail, []]
 
 
 async def _boot(process: Any) -> str:

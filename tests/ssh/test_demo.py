@@ -15,14 +15,12 @@ import pytest
 
 from probes.demo.launch import DemoError, start_demo
 from probes.hosts import bootstrap
-from probes.hosts.protocol import JsonDecoder, LineError
+from probes.hosts.protocol import LineError, decode
 from probes.model import Hello, Processes, Sample, ServiceKind
 
 if TYPE_CHECKING:
     from probes.demo.launch import Demo
     from probes.model import Host
-
-DECODER = JsonDecoder()
 
 
 def host_of(demo: Demo, host_id: str) -> Host:
@@ -73,7 +71,7 @@ class Watcher:
             while True:
                 line = await self.process.stdout.readline()
                 assert line, "the stream ended"
-                (item,) = DECODER.feed(line.rstrip())
+                item = decode(line.rstrip())
                 if isinstance(item, kind):
                     return item
 

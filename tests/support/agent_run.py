@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from probes.hosts import bootstrap
 from probes.hosts.frames import FrameDecoder
-from probes.hosts.protocol import JsonDecoder, LineError
+from probes.hosts.protocol import LineError, decode
 from probes.model import Hello, Line, Note, Processes, Sample
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class AgentRun:
         self.send(bootstrap.payload(self.boot.kind, interval_s, watchdog_s=watchdog_s, **settings))
         if heartbeat:
             self.send(b"h 7\n")
-        self._decoder = FrameDecoder() if self.boot.kind == "sh" else JsonDecoder()
+        self._decoder = FrameDecoder().feed if self.boot.kind == "sh" else _whole
         self._thread = threading.Thread(target=self._read, daemon=True)
         if read:
             self._thread.start()
@@ -80,7 +80,7 @@ class AgentRun:
         assert self.process.stdout is not None
         for line in iter(self.process.stdout.readline, b""):
             try:
-                found = self._decoder.feed(line.rstrip(b"\n"))
+                found = self._decoder(line.rstrip(b"\n"))
             except LineError as error:
                 with self._news:
                     self.bad.append(f"{error}: {line[:200]!r}")
@@ -173,3 +173,7 @@ def wait_until(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) ->
             return True
         threading.Event().wait(0.02)  # the pace of looking; the condition decides
     return bool(condition())
+
+
+def _whole(line: bytes) -> tuple[Line]:
+    return (decode(line),)

@@ -81,7 +81,7 @@ def sample(gpus: int | tuple[Gpu, ...] = 8, **over: Any) -> Sample:
         seq=1,
         uptime_s=86400.0 * 12,
         interval_s=1.0,
-        cpu=Cpu(cores, 37.5, tuple(float(core * 6 % 101) for core in range(cores)), 5.2, 4.8, 4.1),
+        cpu=Cpu(cores, 37.5, 5.2, 4.8, 4.1, tuple(float(core * 6 % 101) for core in range(cores))),
         memory=Memory(512 * GIB, 200 * GIB, 312 * GIB, 8 * GIB, 0),
         agent=AgentUse(0.03, 9 * 1024 * 1024),
         disks=(
@@ -242,7 +242,7 @@ def mixed_fleet(now: float = BOOT_S) -> Fleet:
     fleet.ingest("lost-gpu", sample((gpu(0), gpu(1), gpu(2), gpu(3, **lost()))), now, 0.01)
     fleet.ingest("no-gpu", sample(0, missing={"gpus": "unsupported"}), now, 0.01)
     unknown = gpu(1, utilization_pct=None, power_w=None, temperature_c=None, missing={"utilization_pct": "denied"})
-    fleet.ingest("half-known", sample((gpu(0), unknown), cpu=Cpu(8, None, None, 1.0, 1.0, 1.0)), now, None)
+    fleet.ingest("half-known", sample((gpu(0), unknown), cpu=Cpu(8, None, 1.0, 1.0, 1.0, None)), now, None)
     disk = Disk("/", "sda1", 100 * GIB, 97 * GIB, 0.0, 0.0, {})
     fleet.ingest("full-disk", sample(disks=(disk,)), now, 0.01)
     fleet.ingest("stale", sample(), now - 75, 0.01)

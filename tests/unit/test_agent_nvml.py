@@ -96,7 +96,12 @@ def test_without_pynvml_the_gpus_are_not_yet_and_it_is_asked_for_once(double: Nv
         ("nvmlDeviceGetTemperature", UNKNOWN, ["temperature_c"], "error"),
         ("nvmlDeviceGetUtilizationRates", 10, ["utilization_pct"], "timeout"),
         ("nvmlDeviceGetTotalEccErrors", NOT_SUPPORTED, ["ecc_corrected", "ecc_uncorrected"], "unsupported"),
-        ("nvmlDeviceGetMemoryInfo_v2", UNKNOWN, list(agent.GPU_FIELDS[1:5]), "error"),
+        (
+            "nvmlDeviceGetMemoryInfo_v2",
+            UNKNOWN,
+            [name for name in agent.GPU_FIELDS if name.startswith("memory_") and name.endswith("_bytes")],
+            "error",
+        ),
     ],
 )
 def test_a_call_that_fails_costs_its_values_with_the_reason(

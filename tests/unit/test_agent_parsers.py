@@ -56,13 +56,13 @@ def test_cpu_counts_iowait_as_idle_and_guest_once() -> None:
     got = two(raw(), raw(stat=STAT_2))
     # all: busy +90 user +20 system +10 softirq = 120; idle +80, iowait +20: 220 in all; guest (60) is in user already
     # cpu0: busy 80 + 10 + 10 = 100 of 110; cpu1: busy 10 + 10 = 20 of 110
-    assert got["cpu"] == [2, 54.5, [90.9, 18.2], 0.5, 1.25, 2.0]
+    assert got["cpu"] == [2, 54.5, 0.5, 1.25, 2.0, [90.9, 18.2]]
     assert got["missing"] == {}
 
 
 def test_a_first_reading_has_no_shares_and_says_not_yet() -> None:
     got = agent.Host(Notes()).fields(raw(), 100.0, MOUNTS)
-    assert got["cpu"] == [2, None, None, 0.5, 1.25, 2.0]
+    assert got["cpu"] == [2, None, 0.5, 1.25, 2.0, None]
     assert got["interval_s"] is None
     assert {name: got["missing"][name] for name in ("cpu.utilization_pct", "cpu.per_core_pct", "interval_s")} == {
         "cpu.utilization_pct": "not_yet",
@@ -74,7 +74,7 @@ def test_a_first_reading_has_no_shares_and_says_not_yet() -> None:
 def test_counters_that_go_backwards_are_an_error_not_a_number() -> None:
     back = b"cpu  100 0 50 700 40 5 5 0 0 0\ncpu0 50 0 30 480 20 5 5 0 0 0\ncpu1 50 0 20 430 20 0 0 0 0 0\n"
     got = two(raw(), raw(stat=back))
-    assert got["cpu"][:3] == [2, None, [None, 50.0]]
+    assert got["cpu"] == [2, None, 0.5, 1.25, 2.0, [None, 50.0]]
     assert got["missing"]["cpu.utilization_pct"] == "error"
     assert got["missing"]["cpu.per_core_pct"] == "error"
 
@@ -83,7 +83,7 @@ def test_a_core_that_came_later_is_not_yet() -> None:
     more = STAT_2.replace(b"intr", b"cpu2 1 0 1 1 0 0 0 0 0 0\nintr")
     got = two(raw(), raw(stat=more))
     assert got["cpu"][0] == 3
-    assert got["cpu"][2] == [90.9, 18.2, None]
+    assert got["cpu"][-1] == [90.9, 18.2, None]
     assert got["missing"]["cpu.per_core_pct"] == "not_yet"
 
 
@@ -378,8 +378,9 @@ def test_why_docker_failed(said: str, reason: str) -> None:
 
 
 def test_gpu_fields_stand_in_the_order_of_the_model() -> None:
-    fields = model.Gpu.__struct_fields__
-    assert fields == ("index", "uuid", "name", *agent.GPU_FIELDS, "mig", "missing")
+    brief = model.GpuBrief.__struct_fields__
+    assert brief == ("index", *agent.GPU_BRIEF_FIELDS, "missing")
+    assert model.Gpu.__struct_fields__ == (*brief, "uuid", "name", *agent.GPU_MORE_FIELDS, "mig")
 
 
 def test_the_builders_make_lines_the_watcher_decodes() -> None:
@@ -388,7 +389,7 @@ def test_the_builders_make_lines_the_watcher_decodes() -> None:
     )
     lost = agent.lost_gpu(4, "GPU-y", None, "gpu_lost")
     sample = agent.sample_line(
-        1, 10.5, [1, 50.0, [50.0], 0.1, 0.2, 0.3], [4, 3, 1, 0, 0], [0.1, 1000], gpus=[gpu, lost], echo=[1, 20],
+        1, 10.5, [1, 50.0, 0.1, 0.2, 0.3, [50.0]], [4, 3, 1, 0, 0], [0.1, 1000], gpus=[gpu, lost], echo=[1, 20],
         xid_events=[[1.0, "0000:3b:00", 79, "x"]], missing={},
     )  # fmt: skip
     decoded = msgspec.json.decode(agent.encode(sample), type=model.Line)
@@ -408,7 +409,7 @@ def test_encoding_a_struct_and_decoding_it_is_the_identity() -> None:
     sample = model.Sample(
         seq=1,
         uptime_s=2.5,
-        cpu=model.Cpu(2, 1.5, (1.0, None), 0.1, 0.2, 0.3),
+        cpu=model.Cpu(2, 1.5, 0.1, 0.2, 0.3, (1.0, None)),
         memory=model.Memory(1, 1, 0, 0, 0),
         agent=model.AgentUse(0.1, 5),
         net=(model.Net("ünï\x1b", 1.0, 2.0, {}),),

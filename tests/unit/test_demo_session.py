@@ -11,7 +11,7 @@ from probes.demo.faults import WINDOWS
 from probes.demo.session import GARBAGE, HEARTBEAT_LIMIT_S, AgentStandIn
 from probes.demo.wire import Inbox, nonce_of
 from probes.hosts import bootstrap
-from probes.hosts.protocol import MAX_LINE_BYTES, JsonDecoder, LineError
+from probes.hosts.protocol import MAX_LINE_BYTES, LineError, decode
 from probes.model import Sample
 
 FLEET = plan(24, 7)
@@ -124,7 +124,7 @@ def test_no_garbage_is_a_sample(garbage):
     if len(garbage) > MAX_LINE_BYTES:
         return
     with pytest.raises(LineError):
-        JsonDecoder().feed(garbage.rstrip(b"\n"))
+        decode(garbage.rstrip(b"\n"))
 
 
 def test_the_inbox_takes_a_payload_in_any_pieces():
@@ -165,6 +165,6 @@ def test_samples_are_decoded_by_the_shipped_decoder():
     from probes.demo.wire import encode_line
 
     made = sample(FLEET[0], 30.0, 1, 1.0, (3, 4))
-    (decoded,) = JsonDecoder().feed(encode_line(made).rstrip(b"\n"))
+    decoded = decode(encode_line(made).rstrip(b"\n"))
     assert isinstance(decoded, Sample)
     assert decoded == made

@@ -99,7 +99,7 @@ def test_a_host_without_gpu_has_host_charts_only() -> None:
 
 def test_never_sampled_has_no_chart() -> None:
     view = view_of()
-    view.record.sample = None
+    view.record.brief = view.record.whole = None
     assert chart_of(view, "host", 0) is None
 
 
