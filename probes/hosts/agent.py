@@ -76,6 +76,8 @@ GPU_MORE_FIELDS = (
     "pcie_width",
 )
 GPU_FIELDS = GPU_BRIEF_FIELDS + GPU_MORE_FIELDS
+# what one call of NVML tells together
+MEMORY_INFO_FIELDS = ("memory_total_bytes", "memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes")
 
 
 def encode(line):
@@ -91,6 +93,11 @@ def gpu_row(index, uuid, name, values, missing, mig=()):
     row.extend([values.get(field) for field in GPU_MORE_FIELDS])
     row.append(list(mig))
     return row
+
+
+def gpu_identity(row):
+    """(index, uuid, name) of a row in wire order."""
+    return row[0], row[len(GPU_BRIEF_FIELDS) + 2], row[len(GPU_BRIEF_FIELDS) + 3]
 
 
 def lost_gpu(index, uuid, name, reason):
@@ -1188,7 +1195,7 @@ class Nvml(object):
     def _memory(self, device, values, missing):
         info, why = self.memory_info(device["handle"])
         if info is None:
-            for field in GPU_FIELDS[1:5]:
+            for field in MEMORY_INFO_FIELDS:
                 missing[field] = why
             return
         values["memory_total_bytes"] = int(info.total)
@@ -1394,7 +1401,7 @@ class Gpus(object):
             hung = self.pending and now - self.asked_at > limit_s
             return [], "timeout" if hung else reason
         if now - when > limit_s:
-            return [lost_gpu(row[0], row[1], row[2], "timeout") for row in rows], None
+            return [lost_gpu(*gpu_identity(row), "timeout") for row in rows], None
         return rows, None
 
 
