@@ -13,7 +13,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Final
 
 from probes import clock
-from probes.hosts.protocol import whole_sample
+from probes.hosts.protocol import decode_brief, whole_sample
 from probes.model import (
     Brief,
     Event,
@@ -26,6 +26,7 @@ from probes.model import (
     Sample,
     ServiceState,
     Severity,
+    Xid,
 )
 
 if TYPE_CHECKING:
@@ -52,16 +53,18 @@ class History:
     """Ring buffers of one host: the last ``HISTORY_LEN`` samples of a few series, in two flat arrays.
 
     Values are fixed point: percent and degrees Celsius in halves (0 to 127), watts in twentieths, rates in steps of
-    64 KiB/s. What is out of range is shown at its end; a gap is a gap, never 0.
+    64 KiB/s. What is out of range is shown at its end; a gap is a gap, never 0. A sample is one row in each array: what
+    is written once a second for every host lies together in memory.
     """
 
-    __slots__ = ("_fine", "_gpus", "_half", "_pos", "_when", "count")
+    __slots__ = ("_fine", "_fine_width", "_gpus", "_half", "_half_width", "_pos", "_when", "count")
 
     def __init__(self, gpus: int) -> None:
         self._gpus = gpus
-        fine, half = len(_HOST_FINE) + gpus * len(_GPU_FINE), len(_HOST_HALF) + gpus * len(_GPU_HALF)
-        self._fine = array("H", [_FINE_GAP]) * (fine * HISTORY_LEN)
-        self._half = array("B", [_HALF_GAP]) * (half * HISTORY_LEN)
+        self._fine_width = len(_HOST_FINE) + gpus * len(_GPU_FINE)
+        self._half_width = len(_HOST_HALF) + gpus * len(_GPU_HALF)
+        self._fine = array("H", [_FINE_GAP]) * (self._fine_width * HISTORY_LEN)
+        self._half = bytearray([_HALF_GAP]) * (self._half_width * HISTORY_LEN)
         self._when = array("d", [0.0]) * HISTORY_LEN
         self._pos = 0
         self.count = 0
@@ -73,40 +76,37 @@ class History:
 
     def append(self, at_boot_s: float, sample: Brief) -> None:
         """Write one row; O(GPUs), no allocation that stays."""
-        pos, fine, half = self._pos, self._fine, self._half
-        self._when[pos] = at_boot_s
         rx = tx = None
         for nic in sample.net:
             if nic.rx_bytes_per_s is not None and nic.tx_bytes_per_s is not None and nic.name != "lo":
                 rx = (rx or 0.0) + nic.rx_bytes_per_s
                 tx = (tx or 0.0) + nic.tx_bytes_per_s
-        fine[pos] = _fix(rx, _FINE["rx"], _FINE_GAP)
-        fine[HISTORY_LEN + pos] = _fix(tx, _FINE["tx"], _FINE_GAP)
-        half[pos] = _fix(sample.cpu.utilization_pct, _HALF, _HALF_GAP)
-        half[HISTORY_LEN + pos] = _fix(_share(sample.memory.used_bytes, sample.memory.total_bytes), _HALF, _HALF_GAP)
-        at, coarse = 2 * HISTORY_LEN + pos, 2 * HISTORY_LEN + pos
-        for gpu in sample.gpus[: self._gpus]:
-            # the hot path of the store, 32 values a line: what is in range is written without a call
+        gpus = sample.gpus if len(sample.gpus) <= self._gpus else sample.gpus[: self._gpus]
+        fine = [_fix(rx, _FINE["rx"], _FINE_GAP), _fix(tx, _FINE["tx"], _FINE_GAP)]
+        half = [
+            _fix(sample.cpu.utilization_pct, _HALF, _HALF_GAP),
+            _fix(_share(sample.memory.used_bytes, sample.memory.total_bytes), _HALF, _HALF_GAP),
+        ]
+        # the hot path of the store, 32 values a line: what is in range is written without a call
+        for gpu in gpus:
             power, busy, warm = gpu.power_w, gpu.utilization_pct, gpu.temperature_c
             total, used = gpu.memory_total_bytes, gpu.memory_used_bytes
-            if power is not None:
-                power = int(power * 20.0 + 0.5) if 0.0 <= power <= 3276.0 else _fix(power, _FINE["power_w"], _FINE_GAP)
-            if busy is not None:
-                busy = int(busy + busy + 0.5) if 0.0 <= busy <= 126.0 else _fix(busy, _HALF, _HALF_GAP)
-            if warm is not None:
-                warm = int(warm + warm + 0.5) if 0.0 <= warm <= 126.0 else _fix(warm, _HALF, _HALF_GAP)
-            fine[at] = _FINE_GAP if power is None else power
-            half[coarse] = _HALF_GAP if busy is None else busy
-            share = int(used * 200 / total + 0.5) if total and used is not None and 0 <= used <= total else _HALF_GAP
-            half[coarse + HISTORY_LEN] = share
-            half[coarse + 2 * HISTORY_LEN] = _HALF_GAP if warm is None else warm
-            at += HISTORY_LEN
-            coarse += 3 * HISTORY_LEN
-        # fewer GPUs than before: one that is gone leaves a gap
-        for blank in range(at, len(fine), HISTORY_LEN):
-            fine[blank] = _FINE_GAP
-        for blank in range(coarse, len(half), HISTORY_LEN):
-            half[blank] = _HALF_GAP
+            if power is None:
+                fine.append(_FINE_GAP)
+            else:
+                fine.append(int(power * 20.0 + 0.5) if 0.0 <= power <= 3276.0 else _fix(power, 20.0, _FINE_GAP))
+            half += (
+                _HALF_GAP if busy is None else int(busy + busy + 0.5) if 0.0 <= busy <= 126.0 else _clipped(busy),
+                int(used * 200 / total + 0.5) if total and used is not None and 0 <= used <= total else _HALF_GAP,
+                _HALF_GAP if warm is None else int(warm + warm + 0.5) if 0.0 <= warm <= 126.0 else _clipped(warm),
+            )
+        if len(gpus) < self._gpus:  # one that is gone leaves a gap
+            fine += [_FINE_GAP] * (self._fine_width - len(fine))
+            half += [_HALF_GAP] * (self._half_width - len(half))
+        pos = self._pos
+        self._when[pos] = at_boot_s
+        self._fine[pos * self._fine_width : (pos + 1) * self._fine_width] = array("H", fine)
+        self._half[pos * self._half_width : (pos + 1) * self._half_width] = bytes(half)
         self._pos = (pos + 1) % HISTORY_LEN
         if self.count < HISTORY_LEN:
             self.count += 1
@@ -123,16 +123,17 @@ class History:
             return []
         fine, half = (_HOST_FINE, _HOST_HALF) if gpu is None else (_GPU_FINE, _GPU_HALF)
         kind = fine if name in fine else half
-        row = kind.index(name)
+        column = kind.index(name)
         if gpu is not None:
-            row += (len(_HOST_FINE) if kind is fine else len(_HOST_HALF)) + gpu * len(kind)
+            column += (len(_HOST_FINE) if kind is fine else len(_HOST_HALF)) + gpu * len(kind)
         data, gap = (self._fine, _FINE_GAP) if kind is fine else (self._half, _HALF_GAP)
+        width = self._fine_width if kind is fine else self._half_width
         scale = _FINE.get(name, _HALF)
         first = self._pos - self.count
         out: list[tuple[float, float | None]] = []
         for step in range(self.count):
             at = (first + step) % HISTORY_LEN
-            raw = data[row * HISTORY_LEN + at]
+            raw = data[at * width + column]
             out.append((self._when[at], None if raw == gap else raw / scale))
         return out
 
@@ -148,13 +149,17 @@ def _fix(value: float | None, scale: float, gap: int) -> int:
     return int(min(max(value * scale + 0.5, 0.0), gap - 1.0))
 
 
+def _clipped(value: float) -> int:
+    return _fix(value, _HALF, _HALF_GAP)
+
+
 class HostRecord:
     """All that is known of one host now. Read it anywhere; only ``Fleet`` writes it."""
 
     __slots__ = (
+        "_brief",
         "bad_lines",
         "bad_text",
-        "brief",
         "hello",
         "history",
         "host",
@@ -172,16 +177,19 @@ class HostRecord:
         "services",
         "ssh_ms",
         "whole",
+        "xids",
     )
 
     def __init__(self, host: Host, link: Link) -> None:
         self.host = host
         self.link = link
         self.hello: Hello | None = None
-        #: the last sample as far as it is decoded on arrival, and the line it came in (b"": ``whole`` is there)
-        self.brief: Brief | None = None
+        #: the line the last sample came in: one object, where its values would be hundreds; b"": they are in ``whole``
         self.line = b""
         self.whole: Sample | None = None
+        self._brief: Brief | None = None
+        #: XID errors of the last sample that could say
+        self.xids: tuple[Xid, ...] | None = None
         self.sample_at_boot_s = 0.0
         self.sample_at_wall_s = 0.0
         #: upper bound of how old the last sample already was when it arrived (None: not known yet)
@@ -203,17 +211,32 @@ class HostRecord:
     @property
     def sample(self) -> Sample | None:
         """The last sample with all its values, decoded when it is first asked for; None when there never was one."""
-        if self.line and self.brief is not None:
-            line, self.line = self.line, b""
-            self.whole, wrong = whole_sample(self.brief, line)
+        if self.whole is None and self.brief is not None:
+            self.whole, wrong = whole_sample(self.brief, self.line)
             if wrong:
                 self.bad_lines += 1
                 self.bad_text = wrong
         return self.whole
 
+    @property
+    def brief(self) -> Brief | None:
+        """The last sample as far as conditions, sorting and totals need it; None when there never was one."""
+        if self._brief is None and self.line:
+            brief = decode_brief(self.line)
+            if isinstance(brief, Brief):  # it was one when it arrived
+                self._brief = brief
+        return self._brief
+
+    def take(self, sample: Brief, line: bytes) -> None:
+        """Replace the last sample. Of one that came in a line only the line stays: see ``line``."""
+        whole = sample if isinstance(sample, Sample) else None
+        if whole is None and not line:
+            raise TypeError("a brief comes with the line it was decoded from")
+        self.line, self.whole, self._brief = line, whole, whole
+
     def age_s(self, now_boot_s: float) -> float | None:
         """Age of the last sample in seconds at most: since it arrived, plus what it had lagged; None without one."""
-        if self.brief is None:
+        if not self.samples:
             return None
         return now_boot_s - self.sample_at_boot_s + (self.lag_s or 0.0)
 
@@ -269,18 +292,16 @@ class Fleet:
         Raises:
             TypeError: a brief without its line.
         """
-        whole = sample if isinstance(sample, Sample) else None
-        if whole is None and not line:
-            raise TypeError("a brief comes with the line it was decoded from")
         record = self.hosts.get(host_id)
         if record is None:
             return
+        record.take(sample, line)
         history = record.history
         if history is None or history.gpus < len(sample.gpus):
             history = record.history = History(len(sample.gpus))
         if sample.xid_events:
-            self._announce_xids(host_id, record.brief, sample)
-        record.brief, record.line, record.whole = sample, line, whole
+            self._announce_xids(record, sample.xid_events)
+        record.xids = sample.xid_events
         record.sample_at_boot_s = at_boot_s
         record.sample_at_wall_s = clock.wall_s()
         record.lag_s = lag_s
@@ -289,15 +310,16 @@ class Fleet:
         self.lines += 1
         self._dirty.add(host_id)
 
-    def _announce_xids(self, host_id: str, before: Brief | None, sample: Brief) -> None:
-        if before is None:  # what the kernel log held before we looked is not news
+    def _announce_xids(self, record: HostRecord, xids: tuple[Xid, ...]) -> None:
+        if not record.samples:  # what the kernel log held before we looked is not news
             return
-        if before.xid_events == sample.xid_events:
+        if record.xids == xids:
             return
-        known = set(before.xid_events or ())
-        for xid in sample.xid_events or ():
+        known = set(record.xids or ())
+        for xid in xids:
             if xid not in known:
-                self._said(host_id, Severity.CRITICAL, "xid", f"XID {xid.code} on {xid.pci}: {xid.message}")
+                words = f"XID {xid.code} on {xid.pci}: {xid.message}"
+                self._said(record.host.id, Severity.CRITICAL, "xid", words)
 
     def _said(self, host_id: str, severity: Severity, kind: str, text: str) -> None:
         """An event out of a host's own mouth: one that talks without end must not push out what others had to say."""

@@ -95,7 +95,7 @@ def _decoded(decoder: msgspec.json.Decoder[_T], line: bytes) -> _T:
         raise LineError(f"{clean(str(error), 120)}: {clean(line[:60].decode('utf-8', 'replace'), 60)!r}") from None
     if b"\\" in line or b"\x7f" in line or not line.isascii():
         decoded = _clean_struct(decoded)
-    if isinstance(decoded, Brief) and len(decoded.gpus) > _MAX_GPUS:
+    if len(getattr(decoded, "gpus", ())) > _MAX_GPUS:
         raise LineError(f"more than {_MAX_GPUS} GPUs in one sample")
     return decoded
 

@@ -57,6 +57,7 @@ class HostSession:
         self._on_closed = on_closed
         self._fleet, self._transport, self._settings = fleet, transport, settings
         self._stream: AgentStream | None = None
+        self._stale_after_s = _stale_after_s(settings.intervals)
         self._attempt = 0
         self._paused = False
         self._wake = asyncio.Event()
@@ -110,6 +111,7 @@ class HostSession:
         if pace != self._settings.intervals.sample_s and self._stream is not None:
             self._stream.set_interval(pace)
         self._settings = settings
+        self._stale_after_s = _stale_after_s(settings.intervals)
 
     # --- the supervisor's timer ---
 
@@ -118,6 +120,9 @@ class HostSession:
         stream = self._stream
         if stream is None or not stream.first.done():
             return
+        silent_s = now - stream.last_at_boot_s
+        if silent_s < self._stale_after_s and now < self._next_heartbeat_s and not slept_s:
+            return  # the usual case, twice a second for every host
         intervals = self._settings.intervals
         if slept_s:
             self._grace_until_s = now + intervals.silence_s
@@ -125,7 +130,6 @@ class HostSession:
         if now >= self._next_heartbeat_s:
             self._next_heartbeat_s = now + intervals.heartbeat_s
             stream.heartbeat()
-        silent_s = now - stream.last_at_boot_s
         if silent_s > self._silence_limit_s(intervals) and now > self._grace_until_s:
             stream.fail(
                 AgentError(
@@ -134,7 +138,7 @@ class HostSession:
                     next_step="the host, its agent or the path hangs; connecting anew",
                 )
             )
-        elif silent_s > max(intervals.stale_s, 2 * intervals.sample_s):
+        elif silent_s > self._stale_after_s:
             self._mark_stale(slept_s)
 
     def _silence_limit_s(self, intervals: Intervals) -> float:
@@ -365,6 +369,10 @@ class HostSession:
         if connection is not None:
             await connection.close()
             self._on_closed()
+
+
+def _stale_after_s(intervals: Intervals) -> float:
+    return max(intervals.stale_s, 2 * intervals.sample_s)
 
 
 def _keep_since(before: Link, link: Link) -> Link:

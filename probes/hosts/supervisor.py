@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
@@ -192,9 +191,9 @@ class Supervisor:
         boot, mono = clock.boot_s(), loop.time()
         slice_ = 0
         while True:
-            with contextlib.suppress(TimeoutError):
-                # the prober ends only by a defect of its own; its error must surface, not vanish
-                await asyncio.wait_for(asyncio.shield(prober), _TICK_S / _SLICES)
+            await asyncio.wait({prober}, timeout=_TICK_S / _SLICES)
+            if prober.done():  # only by a defect of its own; its error must surface, not vanish
+                prober.result()
             now, tick = clock.boot_s(), loop.time()
             slept_s = (now - boot) - (tick - mono)
             boot, mono = now, tick
