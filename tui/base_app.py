@@ -21,7 +21,7 @@ from probes import clock
 from probes.model import Severity
 from probes.text import clean
 from tui import keys, themes
-from tui.board import WORK_S, Board
+from tui.board import BEAT_S, Board
 from tui.glyphs import ASCII, glyphs_for
 from tui.guard import guarded
 from tui.screens.fleet import FleetScreen
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from tui.glyphs import Glyphs
     from tui.themes import Palette
 
-TICK_S = 0.25
+#: beats in which every visible row has had its turn, and after which screens are told what changed: 4 times a second
+TURNS = 5
 #: how long the backend may take to end before it is left
 GOODBYE_S = 5.0
 _LOG = logging.getLogger(__name__)
@@ -102,6 +103,8 @@ class BaseApp(App[int]):
         self._leaving = False
         #: another program has the terminal
         self._suspended = False
+        self._turn = 0
+        self._changed: set[str] = set()
         for theme in themes.themes():
             self.register_theme(theme)
         self._take_look()
@@ -163,8 +166,7 @@ class BaseApp(App[int]):
     @guarded
     def on_mount(self) -> None:
         """Start the timer at once, everything else after the first paint."""
-        self.set_interval(TICK_S, self._tick, name="tick")
-        self.set_interval(WORK_S, self._work, name="work")
+        self.set_interval(BEAT_S, self._beat, name="beat")
         self.call_after_refresh(self.start_backend)
         loop = asyncio.get_running_loop()
         for each in (signal.SIGTERM, signal.SIGHUP):
@@ -253,21 +255,26 @@ class BaseApp(App[int]):
     # --- the flow ---
 
     @guarded
-    def _tick(self) -> None:
+    def _beat(self) -> None:
+        """A small part of everything, twenty times a second: a key never waits for more than one part."""
+        now = self.boot_s()
         dirty = self.fleet.take_dirty()
-        self.board.take(dirty, self.fleet_screen.grid.seen() if len(self.screen_stack) == 1 else (), self.boot_s())
+        self._changed |= dirty
+        self.board.take(dirty, now)
+        self.board.work(now)
         if self._suspended:
             return
+        self._turn = (self._turn + 1) % TURNS
+        changed: set[str] | None = None
+        if self._turn == 0:
+            changed, self._changed = self._changed, set()
         for screen in reversed(self.screen_stack):
-            changed = getattr(screen, "hosts_changed", None)
-            if changed is not None:
-                changed(dirty)
+            if isinstance(screen, FleetScreen):
+                screen.beat(self._turn, TURNS)
+            if changed is not None and (take := getattr(screen, "hosts_changed", None)) is not None:
+                take(changed)
             if not screen.is_modal:
                 break
-
-    @guarded
-    def _work(self) -> None:
-        self.board.work(self.boot_s())
 
     def trouble(self, where: str, error: Exception, hint: str = "") -> None:
         """Show and log an error of our own; the application goes on. The same one again is only counted."""

@@ -1,7 +1,7 @@
 """The fleet as lines: rows kept fresh, filtered, grouped and sorted, without drawing anything.
 
-``take`` notes what changed and condenses at once what is seen, ``work`` the rest in small slices; ``arrange`` rebuilds
-the order, at a slower pace, so that nothing moves under the eye.
+``take`` notes what changed, ``work`` condenses it in small slices, and a row that is drawn is condensed before it is;
+``arrange`` rebuilds the order, at a slower pace, so that nothing moves under the eye.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tui.filter import Filter
 
 #: the slices of condensing come this often, and each changed host has its turn within ``CYCLE_S``
-WORK_S: Final = 0.05
+BEAT_S: Final = 0.05
 CYCLE_S: Final = 2.5
 #: hosts whose link changed that are condensed in one go at most: about 4 ms
 AT_ONCE: Final = 150
@@ -120,12 +120,11 @@ class Board:
 
     # --- keeping rows fresh ---
 
-    def take(self, dirty: Iterable[str], seen: Iterable[str], now_boot_s: float) -> None:
-        """Note the hosts that changed; condense at once those that are seen or whose link changed.
+    def take(self, dirty: Iterable[str], now_boot_s: float) -> None:
+        """Note the hosts that changed; condense at once those whose link changed.
 
         Args:
             dirty: ids of changed hosts.
-            seen: ids of the hosts on the screen.
             now_boot_s: now on the boot clock.
         """
         if self._layout_version != self.fleet.layout_version:
@@ -140,9 +139,6 @@ class Board:
             if row.link is not row.record.link and room > 0:
                 room -= 1
                 self.condense(row, now_boot_s)
-        for host_id in seen:
-            if host_id in pending and host_id in rows:
-                self.condense(rows[host_id], now_boot_s)
 
     def work(self, now_boot_s: float, *, everything: bool = False) -> None:
         """Condense a slice of what waits; a changed host waits about ``CYCLE_S`` at most."""
@@ -150,7 +146,7 @@ class Board:
             self._take_hosts()
         self._add_swept(now_boot_s)
         pending, rows = self._pending, self.rows
-        room = len(pending) if everything else max(int(len(rows) * WORK_S / CYCLE_S), 10)
+        room = len(pending) if everything else max(int(len(rows) * BEAT_S / CYCLE_S), 10)
         while pending and room > 0:
             room -= 1
             row = rows.get(next(iter(pending)))

@@ -112,6 +112,23 @@ async def test_a_new_sample_is_drawn_and_the_age_goes_on():
         assert all(" 8s " in line for line in text.split("\n")[3:6])
 
 
+async def test_a_row_that_is_drawn_is_condensed_before_it_is():
+    fleet = fleet_of(400, at_boot_s=NOW_S)
+    app = running(fleet)
+    async with app.run_test(size=(120, 24)):
+        grid, seen = app.fleet_screen.grid, rows_of(app)
+        for host_id in fleet.hosts:
+            fleet.ingest(host_id, sample(2), NOW_S, 0.0)
+        app.board.take(fleet.take_dirty(), NOW_S)
+        assert all(app.board.rows[host_id].gpus == 8 for host_id in seen)
+        half = len(seen) // 2
+        grid.refresh_changed(0, 2)
+        assert [app.board.rows[host_id].gpus for host_id in seen] == [2] * half + [8] * (len(seen) - half)
+        grid.refresh_changed(1, 2)
+        assert not any(app.board.waits(host_id) for host_id in seen)
+        assert app.board.waits("gpu-399")
+
+
 async def test_the_cursor_stays_on_its_host_when_the_order_changes():
     turned = Clock()
     fleet = fleet_of(30, at_boot_s=NOW_S)

@@ -6,7 +6,7 @@ from probes.fleet import Fleet, new_link
 from probes.judge.condition import Level
 from probes.model import LinkState
 from tests.support.fleets import BOOT_S, fleet_of, gpu, host, lost, make_live, mixed_fleet, sample, settings_of
-from tui.board import AT_ONCE, CYCLE_S, SWEEP_S, WORK_S, Board, GroupLine
+from tui.board import AT_ONCE, BEAT_S, CYCLE_S, SWEEP_S, Board, GroupLine
 from tui.filter import parse
 from tui.rows import Row, briefly
 
@@ -63,23 +63,12 @@ def test_a_changed_link_is_seen_at_once_a_changed_sample_within_the_cycle():
     board = board_of(fleet)
     fleet.set_link("gpu-300", new_link(LinkState.UNREACHABLE, layer="tcp", cause="refused"))
     fleet.ingest("gpu-301", sample(2), BOOT_S, 0.0)
-    board.take(fleet.take_dirty(), (), BOOT_S)
+    board.take(fleet.take_dirty(), BOOT_S)
     assert board.rows["gpu-300"].level is Level.DOWN
     assert board.rows["gpu-301"].gpus == 8
-    for _ in range(round(CYCLE_S / WORK_S) + 1):
+    for _ in range(round(CYCLE_S / BEAT_S) + 1):
         board.work(BOOT_S)
     assert board.rows["gpu-301"].gpus == 2
-
-
-def test_a_visible_host_is_condensed_at_once():
-    fleet = fleet_of(400, at_boot_s=BOOT_S)
-    board = board_of(fleet)
-    for host_id in fleet.hosts:
-        fleet.ingest(host_id, sample(2), BOOT_S, 0.0)
-    board.take(fleet.take_dirty(), ["gpu-007"], BOOT_S)
-    assert board.rows["gpu-007"].gpus == 2
-    assert board.rows["gpu-008"].gpus == 8
-    assert board.waits("gpu-008")
 
 
 def test_a_storm_is_taken_in_bounded_slices():
@@ -87,10 +76,10 @@ def test_a_storm_is_taken_in_bounded_slices():
     board = board_of(fleet)
     for host_id in fleet.hosts:
         fleet.set_link(host_id, new_link(LinkState.UNREACHABLE, layer="tcp", cause="refused"))
-    board.take(fleet.take_dirty(), (), BOOT_S)
+    board.take(fleet.take_dirty(), BOOT_S)
     down = [row for row in board.rows.values() if row.level is Level.DOWN]
     assert len(down) == AT_ONCE
-    for _ in range(round(CYCLE_S / WORK_S) + 1):
+    for _ in range(round(CYCLE_S / BEAT_S) + 1):
         board.work(BOOT_S)
     assert all(row.level is Level.DOWN for row in board.rows.values())
 
@@ -101,7 +90,7 @@ def test_silence_becomes_a_state_without_any_change_in_the_store():
     assert all(row.level is Level.FINE for row in board.rows.values())
     now = BOOT_S
     while now < BOOT_S + 10 + SWEEP_S:
-        now += WORK_S
+        now += BEAT_S
         board.work(now)
     assert all(row.level is Level.UNKNOWN for row in board.rows.values())
 
@@ -115,11 +104,11 @@ def test_for_starts_when_it_got_wrong_and_survives_retries():
     }  # fmt: skip
     for after, state in moments.items():
         fleet.set_link("gpu-000", replace(new_link(state, attempt=2, cause="no"), since_boot_s=BOOT_S + after))
-        board.take(fleet.take_dirty(), (), BOOT_S + after)
+        board.take(fleet.take_dirty(), BOOT_S + after)
         assert row.since_boot_s == BOOT_S + 10
         assert row.rank == Level.DOWN, "it keeps its place while it is tried again"
     make_live(fleet, "gpu-000", at_boot_s=BOOT_S + 40)
-    board.take(fleet.take_dirty(), (), BOOT_S + 40)
+    board.take(fleet.take_dirty(), BOOT_S + 40)
     board.work(BOOT_S + 40, everything=True)
     assert (row.level, row.rank, row.since_boot_s) == (Level.FINE, 0, BOOT_S + 40)
 
@@ -179,7 +168,7 @@ def test_an_inventory_that_changes_drops_and_adds_rows():
     board.marked = {"gpu-000", "gpu-002"}
     kept = board.rows["gpu-002"]
     fleet.set_hosts([fleet.hosts["gpu-002"].host, host("new")])
-    board.take(fleet.take_dirty(), (), BOOT_S)
+    board.take(fleet.take_dirty(), BOOT_S)
     board.arrange(BOOT_S)
     assert set(ids(board)) == {"gpu-002", "new"}
     assert board.rows["gpu-002"] is kept
@@ -191,7 +180,7 @@ def test_nothing_moved_is_told_from_something_moved():
     board = board_of(fleet)
     assert not board.arrange(BOOT_S)
     fleet.set_link("gpu-002", new_link(LinkState.UNREACHABLE))
-    board.take(fleet.take_dirty(), (), BOOT_S)
+    board.take(fleet.take_dirty(), BOOT_S)
     assert board.arrange(BOOT_S)
     assert ids(board)[0] == "gpu-002"
 

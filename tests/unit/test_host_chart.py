@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from probes.config import Settings
-from probes.fleet import new_link
-from probes.model import LinkState
+from probes.fleet import Fleet, new_link
+from probes.model import Host, LinkState
 from tests.support.screens import NOW_S, busy_fleet
 from tui.glyphs import UNICODE
 from tui.widgets.host_chart import GPU_KINDS, HOST_KINDS, ago_text, chart_of, kinds_of, rate_bound
@@ -98,9 +100,10 @@ def test_a_host_without_gpu_has_host_charts_only() -> None:
 
 
 def test_never_sampled_has_no_chart() -> None:
+    fleet = Fleet([Host("never", "never")])
     view = view_of()
-    view.record.brief = view.record.whole = None
-    assert chart_of(view, "host", 0) is None
+    assert chart_of(view, "host", 0) is not None
+    assert chart_of(replace(view, record=fleet.hosts["never"]), "host", 0) is None
 
 
 def test_a_reboot_gap_in_the_history_breaks_the_line() -> None:

@@ -167,7 +167,8 @@ def test_the_store_decodes_the_rest_of_a_sample_when_it_is_asked_for_and_counts_
         brief = decode_brief(line)
         assert isinstance(brief, Brief)
         fleet.ingest("a", brief, 1.0, None, line)
-        assert record.brief is brief
+        assert record.brief == brief
+        assert record.brief is record.brief
         assert record.sample is not None
         assert record.sample.gpus[0].name == name
         assert record.sample is record.sample

@@ -80,6 +80,11 @@ class FleetScreen(Screen[None]):
 
     # --- the flow from the store ---
 
+    def beat(self, turn: int, turns: int) -> None:
+        """Called by the application's timer, twenty times a second: one part of the rows."""
+        if not self._qd.frozen:
+            self.grid.refresh_changed(turn, turns)
+
     def hosts_changed(self, _dirty: set[str]) -> None:
         """Called by the application's timer, four times a second, after the board took what changed."""
         if not self._qd.frozen:
@@ -87,8 +92,6 @@ class FleetScreen(Screen[None]):
             rested = now - self.grid.moved_at_boot_s >= REST_S
             if now - self._arranged_at >= ARRANGE_S and (rested or not self.board.lines):
                 self._arrange()
-            else:
-                self.grid.refresh_changed()
         second = int(self._qd.wall_s())
         if second != self._second:
             self._second = second

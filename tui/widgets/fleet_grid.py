@@ -136,17 +136,17 @@ class FleetGrid(ScrollView, can_focus=True):
         self._drawn[host_id] = drawn
         return drawn
 
-    def seen(self) -> list[str]:
-        """The hosts on the screen."""
-        top = self.scroll_offset.y
-        return [line.host_id for line in self.board.lines[top : top + self.size.height] if isinstance(line, Row)]
+    def refresh_changed(self, turn: int = 0, turns: int = 1) -> None:
+        """Have the visible lines drawn whose picture is not what it was.
 
-    def refresh_changed(self) -> None:
-        """Have the visible lines drawn whose picture is not what it was."""
+        Args:
+            turn: which part of the visible lines, from the top.
+            turns: of how many parts.
+        """
         painter = self.painter
-        top = self.scroll_offset.y
+        top, height = self.scroll_offset.y, self.size.height
         lines = self.board.lines
-        for at in range(top, min(top + self.size.height, len(lines))):
+        for at in range(top + height * turn // turns, min(top + height * (turn + 1) // turns, len(lines))):
             line = lines[at]
             if not isinstance(line, Row):
                 self.refresh_line(at)
