@@ -121,12 +121,17 @@ async def test_a_row_that_is_drawn_is_condensed_before_it_is():
             fleet.ingest(host_id, sample(2), NOW_S, 0.0)
         app.board.take(fleet.take_dirty(), NOW_S)
         assert all(app.board.rows[host_id].gpus == 8 for host_id in seen)
-        half = len(seen) // 2
-        grid.refresh_changed(0, 2)
-        assert [app.board.rows[host_id].gpus for host_id in seen] == [2] * half + [8] * (len(seen) - half)
-        grid.refresh_changed(1, 2)
-        assert not any(app.board.waits(host_id) for host_id in seen)
+        for y in range(len(seen)):
+            grid.render_line(y)
+        assert all(app.board.rows[host_id].gpus == 2 for host_id in seen)
         assert app.board.waits("gpu-399")
+        fleet.ingest(seen[0], sample(3), NOW_S, 0.0)
+        fleet.ingest(seen[-1], sample(3), NOW_S, 0.0)
+        app.board.take(fleet.take_dirty(), NOW_S)
+        grid.refresh_changed(0, 2)
+        assert [app.board.rows[seen[at]].gpus for at in (0, -1)] == [3, 2]
+        grid.refresh_changed(1, 2)
+        assert [app.board.rows[seen[at]].gpus for at in (0, -1)] == [3, 3]
 
 
 async def test_the_cursor_stays_on_its_host_when_the_order_changes():
