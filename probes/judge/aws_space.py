@@ -156,14 +156,13 @@ def minus(space: Space, taken: Space) -> Space:
     return merged(left)
 
 
-def only_for(space: Space, allowed: Space) -> tuple[str, dict[str, tuple[str, ...]]]:
-    """Who of a set is let in, by the shorter list: in words, and as a judgement's fields."""
-    refused = minus(space, allowed)
+def only_for(space: Space, allowed: Space) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Who of a set is let in, by the shorter list: in words, then those let in, or those refused."""
+    refused = tuple(str(one) for one in minus(space, allowed))
     if len(refused) < len(allowed):
-        texts = tuple(str(one) for one in refused)
-        return f"for all but {listed(texts)}", {"refused_from": texts}
+        return f"for all but {listed(refused)}", (), refused
     texts = tuple(str(one) for one in allowed)
-    return f"only for {listed(texts) or 'nobody'}", {"allowed_from": texts}
+    return f"only for {listed(texts) or 'nobody'}", texts, ()
 
 
 def listed(words: Sequence[object]) -> str:
