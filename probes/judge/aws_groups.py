@@ -57,9 +57,9 @@ def admits(rule: Rule, port: int, protocol: str) -> bool:
         return False
     if kind in ("icmp", "icmpv6"):
         return rule.from_port in (None, -1, port) and rule.to_port in (None, -1, _ECHO_CODE)
-    low = 0 if rule.from_port is None else rule.from_port
-    high = 65535 if rule.to_port is None else rule.to_port
-    return low <= port <= high
+    if rule.from_port in (None, -1) or rule.to_port in (None, -1):
+        return True
+    return rule.from_port <= port <= rule.to_port
 
 
 def networks_of(rule: Rule) -> tuple[Network, ...]:

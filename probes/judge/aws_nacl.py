@@ -180,9 +180,15 @@ def _depends(source: Source, inward: Split, outward: list[Split], what: str) -> 
     both = inward.allowed
     for part in outward:
         both = merged(one for allowed in part.allowed for one in cut(both, allowed)[0])
-    words, fields = only_for(source.space, both)
+    words, allowed_from, refused_from = only_for(source.space, both)
     reason = f"the network ACL lets {what} and its answers pass {words}; {source.why}"
-    return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.SOURCE_UNKNOWN, reason=reason, **fields)
+    return _judgement(
+        outcome=Outcome.UNKNOWN,
+        cause=Cause.SOURCE_UNKNOWN,
+        reason=reason,
+        allowed_from=allowed_from,
+        refused_from=refused_from,
+    )
 
 
 def _command(evidence: AwsEvidence, acl: Acl, source: Source, flow: Flow, deny: int) -> str | None:

@@ -107,7 +107,7 @@ def _passes(table: RouteTable, source: Source, good: list[_Way]) -> LayerJudgeme
 
 
 def _depends(table: RouteTable, source: Source, good: list[_Way], rest: list[_Way], lost: Space) -> LayerJudgement:
-    words, fields = only_for(source.space, merged(one for way in good for one in way.taken))
+    words, allowed_from, refused_from = only_for(source.space, merged(one for way in good for one in way.taken))
     astray = [f"{_arrow(way.route)} ({way.route.state})" for way in rest]
     astray += [f"no route to {listed(merged(lost))}"] if lost else []
     reason = f"{_table_words(table)} leads back {words} ({listed(astray)}); {source.why}"
@@ -116,7 +116,8 @@ def _depends(table: RouteTable, source: Source, good: list[_Way], rest: list[_Wa
         cause=Cause.SOURCE_UNKNOWN,
         reason=reason,
         matched=_named([way.route for way in (*good, *rest)]),
-        **fields,
+        allowed_from=allowed_from,
+        refused_from=refused_from,
     )
 
 

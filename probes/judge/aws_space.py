@@ -6,30 +6,21 @@ small: cutting a network into a set needs no ranges.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, collapse_addresses, ip_network
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 from msgspec import Struct
+
+from probes.cloud.addresses import NOT_PUBLIC, Network, is_public, parsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from probes.cloud.facts import AwsEvidence
 
-Network: TypeAlias = IPv4Network | IPv6Network
 Space: TypeAlias = tuple[Network, ...]
 
 EVERYWHERE: Final[dict[int, Space]] = {4: (ip_network("0.0.0.0/0"),), 6: (ip_network("::/0"),)}
-_NOT_PUBLIC: Final[dict[int, Space]] = {
-    4: tuple(
-        ip_network(cidr)
-        for cidr in (
-            "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-            "192.168.0.0/16", "224.0.0.0/3",
-        )
-    ),
-    6: tuple(ip_network(cidr) for cidr in ("::/3", "4000::/2", "8000::/1")),
-}  # fmt: skip
 _SHOWN: Final = 6
 
 
@@ -81,16 +72,6 @@ def source_of(evidence: AwsEvidence) -> Source:
     return Source(version=version, private=private, why=why)
 
 
-def parsed(text: str | None) -> IPv4Address | IPv6Address | None:
-    """An address, or None for a name or nothing."""
-    if not text:
-        return None
-    try:
-        return ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-
-
 def network(text: str | None) -> Network | None:
     """A CIDR, or None where there is none or it is not one (a prefix list's id)."""
     if not text:
@@ -101,19 +82,10 @@ def network(text: str | None) -> Network | None:
         return None
 
 
-def is_public(address: IPv4Address | IPv6Address) -> bool:
-    """Whether an address can come through an internet gateway.
-
-    ``is_global`` will not do: it refuses the ranges of documentation, and loopback, where a simulated cloud keeps its
-    public addresses.
-    """
-    return address.is_loopback or not any(address in one for one in _NOT_PUBLIC[address.version])
-
-
 def public_space(version: int) -> Space:
     """All addresses that can come through an internet gateway."""
     left = EVERYWHERE[version]
-    for one in _NOT_PUBLIC[version]:
+    for one in NOT_PUBLIC[version]:
         _, left = cut(left, one)
     return left
 
@@ -156,14 +128,13 @@ def minus(space: Space, taken: Space) -> Space:
     return merged(left)
 
 
-def only_for(space: Space, allowed: Space) -> tuple[str, dict[str, tuple[str, ...]]]:
-    """Who of a set is let in, by the shorter list: in words, and as a judgement's fields."""
-    refused = minus(space, allowed)
+def only_for(space: Space, allowed: Space) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Who of a set is let in, by the shorter list: in words, then those let in, or those refused."""
+    refused = tuple(str(one) for one in minus(space, allowed))
     if len(refused) < len(allowed):
-        texts = tuple(str(one) for one in refused)
-        return f"for all but {listed(texts)}", {"refused_from": texts}
+        return f"for all but {listed(refused)}", (), refused
     texts = tuple(str(one) for one in allowed)
-    return f"only for {listed(texts) or 'nobody'}", {"allowed_from": texts}
+    return f"only for {listed(texts) or 'nobody'}", texts, ()
 
 
 def listed(words: Sequence[object]) -> str:
