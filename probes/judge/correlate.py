@@ -138,6 +138,7 @@ def _correlation(kind: str, value: str, hosts: tuple[str, ...], *, named: bool) 
     elif named:
         statement = f"one root cause for {len(hosts)} hosts: {_KINDS[kind]} {value} blocks each of them ({listed})"
     else:
-        statement = f"{len(hosts)} failing hosts share {_KINDS[kind]} {value}, and no host that works does ({listed}): look there"
+        shared = f"{_KINDS[kind]} {value}"
+        statement = f"{len(hosts)} failing hosts share {shared}, and no host that works does ({listed}): look there"
     confidence = Confidence.HIGH if named else Confidence.MEDIUM
     return Correlation(kind=kind, value=value, hosts=hosts, statement=statement, confidence=confidence)

@@ -267,7 +267,7 @@ def row_28(case: Case, found: list[Verdict]) -> list[Verdict]:
                 service=port.service.name,
                 outcome=Outcome.BLOCK,
                 confidence=Confidence.CERTAIN,
-                statement=f"a filter stands between: {label(port)} listens on the host and is silent from here; {which}",
+                statement=f"a filter stands between: {label(port)} listens on the host, silent from here; {which}",
                 evidence=(fact(port), socket_words(case, sockets), "SSH to the host works"),
                 next_actions=look_inside(case, _LOOK_TEXT, *_LOOK),
             )
