@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
     from probes.judge.diagnosis import Action, Diagnosis, Verdict
 
-_MARKUP: Final = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$&@:/=^\"'])")
-_PLAIN_PUNCTUATION: Final = re.compile(r"\\([\-.:/()=\"'+,])")
+_MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~$&!@])")
 _BULLET: Final = re.compile(r"\A(\s*)([-+]|\d+\.)")
 _TICKS: Final = re.compile(r"`+")
 _HEADINGS: Final = ("layer", "outcome", "reason")
@@ -29,7 +28,7 @@ def markdown(diagnosis: Diagnosis, changes: Sequence[str] = ()) -> str:
     check = diagnosis.cheapest_discriminator
     parts = [
         f"# Diagnosis of {escape(diagnosis.host)}",
-        f"Taken at {rfc3339(diagnosis.taken_at_wall_s) or 'an unknown time'}. "
+        f"Taken at {rfc3339(diagnosis.taken_at_wall_s) or 'an unknown time'}.",
         f"Severity: **{diagnosis.severity.level.value}** ({escape(diagnosis.severity.rule)}).",
         "## Verdicts",
         "\n\n".join(map(_verdict, diagnosis.verdicts)) or "No row of the decision table applies.",
@@ -49,7 +48,7 @@ def markdown(diagnosis: Diagnosis, changes: Sequence[str] = ()) -> str:
 def escape(text: str) -> str:
     """One line of plain text: nothing in it is markup, a link, HTML or a line of its own."""
     flat = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    escaped = _PLAIN_PUNCTUATION.sub(r"\1", _MARKUP.sub(r"\\\1", flat))
+    escaped = _MARKUP.sub(r"\\\1", flat)
     # a scheme would be made a link by some renderers, a leading dash or number a list item
     escaped = escaped.replace("://", ":\\//").replace("www.", "www\\.")
     return _BULLET.sub(lambda found: f"{found[1]}{found[2][:-1]}\\{found[2][-1]}", escaped)
