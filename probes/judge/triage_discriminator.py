@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from probes.judge.aws_space import parsed
 from probes.judge.diagnosis import Action, Cause, Outcome, Verdict
 from probes.judge.triage_address import foreign_region, tentative
 from probes.judge.triage_case import public
@@ -83,7 +84,7 @@ def _on_host(case: Case) -> Action | None:
 
 
 def _whose_address(case: Case) -> Action | None:
-    if case.aws is not None and case.aws.address is not None:
+    if parsed(case.address) is None or (case.aws is not None and case.aws.address is not None):
         return None
     if public(case.address):
         region = foreign_region(case) or case.region

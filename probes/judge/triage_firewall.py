@@ -257,9 +257,7 @@ def row_28(case: Case, found: list[Verdict]) -> list[Verdict]:
         if not sockets:
             continue
         rows = sorted({one.row for one in found if one.row in _EXPLAINS and one.service in (None, port.service.name)})
-        which = (
-            f"; row {', '.join(map(str, rows))} says which" if rows else "; which one, the rows 10 to 16 cannot say yet"
-        )
+        which = f"row {', '.join(map(str, rows))} says which" if rows else "which one, rows 10 to 16 cannot say yet"
         verdicts.append(
             Verdict(
                 row=28,
