@@ -4,6 +4,7 @@
 
     QuarterdeckError
     +-- ConfigError            the configuration, all mistakes at once
+    +-- CloudError             AWS was asked and did not tell
     +-- LinkError              a host could not be watched; carries the link state it leads to
         +-- ResolveError       the name
         +-- ConnectError       TCP
@@ -50,6 +51,23 @@ class ConfigError(QuarterdeckError):
 
     def __str__(self) -> str:
         return "\n".join(self.mistakes)
+
+
+class CloudError(QuarterdeckError):
+    """AWS did not tell. ``whole``: no other question can be answered either (credentials, region, network).
+
+    ``lasting``: asking again soon gives the same (a permission that is missing, a boto3 that is too old).
+    """
+
+    def __init__(self, cause: str, *, next_step: str, whole: bool = False, lasting: bool = False) -> None:
+        super().__init__(cause, layer="aws", next_step=next_step)
+        self.whole = whole
+        self.lasting = lasting
+
+    @property
+    def reason(self) -> str:
+        """Cause and next step in one line, as it stands in ``AwsEvidence.unknown``."""
+        return f"{self.cause}; {self.next_step}"
 
 
 class LinkError(QuarterdeckError):

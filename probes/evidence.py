@@ -49,12 +49,17 @@ class SshProbe(Struct, frozen=True, kw_only=True):
     host_key: KeyCheck = KeyCheck.NOT_CHECKED
     fingerprint: str | None = None
     known_fingerprint: str | None = None
+    #: a banner on file for this host, where one is kept
+    known_banner: str | None = None
     auth_methods: tuple[str, ...] | None = None
     detail: str = ""
 
 
 class TlsProbe(Struct, frozen=True, kw_only=True):
-    """A TLS handshake. ``verify_error`` is the library's word (``self-signed``, ``expired``, ``wrong name`` ...)."""
+    """A TLS handshake. ``verify_error`` is the library's word (``self-signed``, ``expired``, ``wrong name`` ...).
+
+    ``pin``: the certificate against the one on file (``known_fingerprint``), where one is.
+    """
 
     ok: bool
     version: str | None = None
@@ -63,6 +68,8 @@ class TlsProbe(Struct, frozen=True, kw_only=True):
     not_after: str | None = None
     fingerprint: str | None = None
     verify_error: str | None = None
+    pin: KeyCheck = KeyCheck.NOT_CHECKED
+    known_fingerprint: str | None = None
     took_ms: float | None = None
     detail: str = ""
 
@@ -209,7 +216,11 @@ class Inside(Struct, frozen=True, kw_only=True):
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
-    """All that one diagnosis of one host rests on. A part that is None was not gathered; ``notes`` say why."""
+    """All that one diagnosis of one host rests on. A part that is None was not gathered; ``notes`` say why.
+
+    ``user`` is who logs in there, for the commands. ``gpus_lost`` names GPUs that the last sample calls lost; None: no
+    sample says anything of GPUs.
+    """
 
     host_id: str
     address: str
@@ -223,4 +234,6 @@ class Evidence(Struct, frozen=True, kw_only=True):
     inside: Inside | None = None
     inside_why: str = "not asked"
     aws: AwsEvidence | None = None
+    user: str | None = None
+    gpus_lost: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()

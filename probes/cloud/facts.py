@@ -104,11 +104,16 @@ class Acl(Struct, frozen=True, kw_only=True):
 
 
 class RouteEntry(Struct, frozen=True, kw_only=True):
-    """One route. ``target`` is the gateway's, interface's or connection's id; ``state``: active | blackhole."""
+    """One route. ``target`` is the gateway's, interface's or connection's id, or ``local``.
+
+    ``destination`` is a CIDR or a prefix list's id; ``state``: active | blackhole; ``origin``: CreateRouteTable |
+    CreateRoute | EnableVgwRoutePropagation, empty when not told.
+    """
 
     destination: str
     target: str
     state: str = "active"
+    origin: str = ""
     prefix_cidrs: tuple[str, ...] | None = None
 
 

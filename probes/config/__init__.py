@@ -7,6 +7,7 @@ from probes.config.build import Actions, load
 from probes.config.find import find, user_path
 from probes.config.settings import (
     THEMES,
+    AwsOptions,
     Intervals,
     Settings,
     Ssh,
@@ -18,6 +19,7 @@ from probes.config.settings import (
 __all__ = [
     "THEMES",
     "Actions",
+    "AwsOptions",
     "Intervals",
     "Settings",
     "Ssh",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
+from probes.config.aws import AWS
 from probes.config.hosts import HOSTS, SERVICES, join_services
 from probes.config.schema import (
     AnyTable,
@@ -24,7 +25,7 @@ from probes.config.schema import (
     join,
     near,
 )
-from probes.config.settings import THEMES, Intervals, Settings, Ssh, Thresholds, local_host
+from probes.config.settings import THEMES, AwsOptions, Intervals, Settings, Ssh, Thresholds, local_host
 from probes.errors import ConfigError
 from probes.text import clean
 
@@ -162,7 +163,7 @@ _TOP: dict[str, Rule] = {
     "ssh": _SSH,
     "theme": _THEME,
     "keys": _KEYS,
-    "aws": AnyTable(),
+    "aws": AWS,
     "bench": AnyTable(),
 }
 
@@ -208,7 +209,7 @@ def settings_from(table: dict[str, Any], file: Path, actions: Actions | None = N
         utc=theme.get("utc", False),
         ascii=None if theme.get("ascii", "auto") == "auto" else theme["ascii"],
         keys=kept.get("keys", {}),
-        aws=kept.get("aws", {}),
+        aws=kept.get("aws", AwsOptions()),
         bench=kept.get("bench", {}),
         source=str(file),
     )

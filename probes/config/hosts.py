@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
+from probes.config.aws import Labels
 from probes.config.expect import EXPECT, Expect
 from probes.config.schema import (
     BAD,
@@ -198,7 +199,7 @@ _HOST = Table(
         "port": PORT,
         "user": _USER,
         "groups": ListOf(_NAME, "a list of group names", 64),
-        "labels": MapOf(Text(empty=True), "label names with their values", _NAME),
+        "labels": Labels(MapOf(Text(empty=True), "label names with their values", _NAME)),
         "services": ListOf(_ServiceRef(), "a list of service names or tables"),
         "identity_files": _FILES,
         "known_hosts": _FILES,

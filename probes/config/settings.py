@@ -81,6 +81,23 @@ class Ssh(Struct, frozen=True):
     """Ask the ssh-agent at $SSH_AUTH_SOCK for keys."""
 
 
+class AwsOptions(Struct, frozen=True):
+    """What may be asked of AWS when a host is diagnosed."""
+
+    enabled: bool = True
+    """Ask AWS when a host is diagnosed: whose the address is, instance state, groups, ACL, routes. Reads only."""
+    profile: str = ""
+    """Profile of the AWS configuration; empty: what the environment says."""
+    region: str = ""
+    """Region of hosts without a label `region`; empty: what the environment or the profile says."""
+    my_address: str = ""
+    """Your address as AWS sees it, against which rules are judged; empty: not known, answers are per CIDR."""
+    ask_my_address: bool = False
+    """Ask https://checkip.amazonaws.com for that address where it is not given."""
+    allow_ssm: bool = False
+    """Run a fixed read-only script by Session Manager on a host whose SSH is dead (ports and firewall rules)."""
+
+
 class Settings(Struct, frozen=True):
     """The whole configuration, validated, with every default filled in."""
 
@@ -100,8 +117,8 @@ class Settings(Struct, frozen=True):
     """Draw with ASCII only; None (``auto`` in the file): where the locale is not UTF-8."""
     keys: dict[str, str] = {}
     """Remapped keys: action to key, several keys separated by commas."""
-    aws: dict[str, Any] = {}
-    """The ``[aws]`` table as it stands in the file."""
+    aws: AwsOptions = AwsOptions()
+    """What may be asked of AWS."""
     bench: dict[str, Any] = {}
     """The ``[bench.*]`` tables as they stand in the file."""
     source: str | None = None

@@ -95,6 +95,19 @@ class Severity(Struct, frozen=True):
     rule: str
 
 
+class Cause(Struct, frozen=True, kw_only=True):
+    """One possible cause with what speaks for and against it.
+
+    ``state``: found (a verdict names it) | still_possible | ruled_out | not_applicable.
+    """
+
+    name: str
+    text: str
+    state: str
+    pro: tuple[str, ...] = ()
+    contra: tuple[str, ...] = ()
+
+
 class Diagnosis(Struct, frozen=True, kw_only=True):
     """The whole answer for one host."""
 
@@ -105,6 +118,7 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     layers: dict[str, LayerState]
     ruled_out: tuple[str, ...] = ()
     still_possible: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()
     cheapest_discriminator: Action | None = None
     contradictions: tuple[str, ...] = ()
     recovery: tuple[Recovery, ...] = ()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from probes.config.build import load, settings_from
 from probes.config.commands import check, show
-from probes.config.settings import Intervals, Settings, Ssh, Thresholds
+from probes.config.settings import AwsOptions, Intervals, Settings, Ssh, Thresholds
 from probes.errors import ConfigError
 from probes.inventory.targets import parse_target
 from probes.model import Host, Service, ServiceKind
@@ -26,6 +26,8 @@ KEYS = [
     *Thresholds.__struct_fields__,
     *Intervals.__struct_fields__,
     *Ssh.__struct_fields__,
+    *AwsOptions.__struct_fields__,
+    *("instance_id", "region"),
     *("expect", "status", "json", "utc", "ascii", "name"),
 ]
 scalars = st.one_of(
@@ -71,7 +73,7 @@ likely = st.fixed_dictionaries(
         "ssh": st.dictionaries(st.sampled_from(Ssh.__struct_fields__), anything, max_size=4),
         "theme": st.dictionaries(st.sampled_from(["name", "utc", "ascii"]), scalars, max_size=3),
         "keys": st.dictionaries(names, scalars, max_size=4),
-        "aws": anything,
+        "aws": st.one_of(anything, st.dictionaries(st.sampled_from(AwsOptions.__struct_fields__), scalars, max_size=4)),
         "bench": anything,
     },
 )

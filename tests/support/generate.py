@@ -7,10 +7,12 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from probes.config import Intervals, Settings, Ssh, Thresholds, settings
+from probes.cloud.policy import policy_page
+from probes.config import AwsOptions, Intervals, Settings, Ssh, Thresholds, settings
+from probes.config.aws import AWS, Ip
 from probes.config.build import _INTERVALS, _SSH, _THEME, _THRESHOLDS
 from probes.config.hosts import _HOST, _SERVICE
-from probes.config.schema import Choice, Flag, ListOf, Number, Rule, Table, one_of, shown
+from probes.config.schema import Choice, Flag, ListOf, Number, Rule, Table, Text, one_of, shown
 
 if TYPE_CHECKING:
     import msgspec
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
+IAM_POLICY = ROOT / "docs" / "iam-policy.md"
 SECTIONS = {"app": "everywhere", "grid": "in lists", "fleet": "fleet", "host": "host", "matrix": "matrix"}
 SIGNS = {
     "question_mark": "?", "colon": ":", "slash": "/", "less_than_sign": "<", "greater_than_sign": ">",
@@ -75,6 +78,8 @@ def wanted(rule: Rule) -> str:
         return f"{'whole number' if rule.whole else 'number'}, {rule.bounds()}"
     if isinstance(rule, Flag):
         return "`true`, `false`"
+    if isinstance(rule, Text | Ip):
+        return rule.expected
     if isinstance(rule, Choice):
         return ", ".join(f"`{shown(value)}`" for value in rule.values)
     assert isinstance(rule, ListOf)
@@ -127,6 +132,14 @@ What is watched; without any, this machine. Options: {_names(_HOST)}. Only `id` 
 is left out, and what else is left out comes from ssh_config. `proxy_jump = "none"` overrides a ProxyJump there. An
 `address` may be an alias of ssh_config. `local = true` is this machine and takes no SSH options.
 
+`labels` are free words. A diagnosis compares three of them with what DNS and AWS say:
+
+| label | meaning |
+|---|---|
+| `region` | The AWS region the host is in: there it is asked about, and an EC2 reverse name of another region is a finding. |
+| `instance_id` | The EC2 instance it should be, such as `i-0123456789abcdef0`: an address that leads to another is a finding. |
+| `address` | The IP address it should have; several are separated by commas. A name that resolves to another is a finding. |
+
 ## `[[services]]`
 
 Ports that are probed on the hosts whose `services` name them; a host's `services` may also hold whole tables. Options:
@@ -172,7 +185,15 @@ All in seconds.
 Other keys for an action: `faults = "F"`, several separated by commas. The names are in the README's table of keys. A
 key that is bound here is taken from the action that had it.
 
-## `[aws]`, `[bench.*]`
+## `[aws]`
+
+{_table(AWS, AwsOptions())}
+
+When a host is diagnosed, AWS is asked about it with the credentials that the AWS command line uses; without any, what
+AWS would say is *unknown*, and the diagnosis goes on. [iam-policy.md](iam-policy.md) is the least permission needed.
+`allow_ssm` lets a script run on the host as root; it only reads, but `ssm:SendCommand` is a permission for more.
+
+## `[bench.*]`
 
 Kept as they stand and shown by `quarterdeck config show`; nothing reads them yet.
 """
@@ -198,3 +219,4 @@ def _kinds() -> str:
 if __name__ == "__main__":
     README.write_text(with_keys(README.read_text("utf-8")), "utf-8")
     CONFIGURATION.write_text(configuration_page(), "utf-8")
+    IAM_POLICY.write_text(policy_page(), "utf-8")
