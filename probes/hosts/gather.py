@@ -11,7 +11,7 @@ loop wrote halves the calls, here and on the host, and delays nothing: the turn 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
 
@@ -65,9 +65,9 @@ class _Starter(asyncio.Protocol):
         self._ssh, self._loop = ssh, loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what a loop makes of a socket
-        transport.set_protocol(self._ssh)  # pyright: ignore[reportArgumentType] - a protocol in all but its base class
-        self._ssh.connection_made(GatheringTransport(transport, self._loop))
+        raw = cast("asyncio.Transport", transport)
+        raw.set_protocol(cast("Any", self._ssh))  # a protocol in all but its base class
+        self._ssh.connection_made(GatheringTransport(raw, self._loop))
 
 
 async def connect_on(sock: socket.socket, options: asyncssh.SSHClientConnectionOptions) -> asyncssh.SSHClientConnection:
