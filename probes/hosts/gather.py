@@ -1,8 +1,8 @@
-"""An SSH connection on a socket of ours, whose packets of one turn of the loop leave in one send.
+"""An SSH connection on a socket (or jump connection) of ours, whose packets of one turn of the loop leave in one send.
 
 asyncssh hands every packet to the transport by itself, and each send is a system call: some 20 a login, 15 us apiece.
-SSH puts an IGNORE packet before most of them and often has several to say at once, so gathering what one turn of the
-loop wrote halves the calls, here and on the host, and delays nothing: the turn must end before anything else happens.
+It often has several to say at once, so gathering what one turn of the loop wrote halves the calls, here and on the
+host, and delays nothing: the turn must end before anything else happens.
 
 ``asyncssh.connect`` does the same with a transport of its own choice, and makes its options anew for each connection
 (200 us and a thread's turn); here they come ready.
@@ -14,6 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import asyncssh
+from asyncssh.constants import MSG_IGNORE
 
 if TYPE_CHECKING:
     import socket
@@ -58,6 +59,19 @@ class GatheringTransport(asyncio.Transport):
         self._inner.abort()
 
 
+class _Connection(asyncssh.SSHClientConnection):
+    """asyncssh's connection without an empty IGNORE packet before each packet.
+
+    Those are there for CBC ciphers, whose next IV is known to whoever listens (RFC 4251, 9.3.1), and stay with them.
+    With all others they only cost both ends the work of a packet.
+    """
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
+        if pkttype == MSG_IGNORE and "cbc" not in self.get_extra_info("send_cipher", "cbc"):
+            return
+        super().send_packet(pkttype, *args, handler=handler)
+
+
 class _Starter(asyncio.Protocol):
     """Stands in for the connection until there is a transport to wrap; what arrives goes to asyncssh directly."""
 
@@ -70,8 +84,12 @@ class _Starter(asyncio.Protocol):
         self._ssh.connection_made(GatheringTransport(raw, self._loop))
 
 
-async def connect_on(sock: socket.socket, options: asyncssh.SSHClientConnectionOptions) -> asyncssh.SSHClientConnection:
-    """Shake hands and authenticate on a connected socket. ``options`` are this connection's alone.
+async def connect_on(
+    way: socket.socket | asyncssh.SSHClientConnection, options: asyncssh.SSHClientConnectionOptions
+) -> asyncssh.SSHClientConnection:
+    """Shake hands and authenticate on a connected socket, or through the jump host of a connection.
+
+    ``options`` are this connection's alone.
 
     Raises:
         asyncssh.Error: as ``asyncssh.connect``; the connection is closed then.
@@ -80,10 +98,13 @@ async def connect_on(sock: socket.socket, options: asyncssh.SSHClientConnectionO
     loop = asyncio.get_running_loop()
     settled: asyncio.Future[None] = loop.create_future()
     options.waiter = settled
-    ssh = asyncssh.SSHClientConnection(loop, options, wait="auth")
+    ssh = _Connection(loop, options, wait="auth")
     try:
-        await loop.create_connection(lambda: _Starter(ssh, loop), sock=sock)
-    except BaseException:  # the loop has closed the transport, if there was one
+        if isinstance(way, asyncssh.SSHClientConnection):
+            await way.create_connection(lambda: cast("Any", ssh), options.host, options.port)
+        else:
+            await loop.create_connection(lambda: _Starter(ssh, loop), sock=way)
+    except BaseException:  # who made the channel or the transport has closed it
         settled.cancel()
         raise
     ssh.set_extra_info(host=options.host, port=options.port)

@@ -205,10 +205,9 @@ class Transport:
         return Connection(ssh, plan, way.lease)
 
     async def _connector(self, way: _Way, plan: DialPlan, identities: Identities, trusted: Trusted) -> Connector:
-        """How to make the connection: on a socket of ours with shared options, else as asyncssh does it."""
-        sock = way.sock
-        if sock is None:
-            arguments = {**common(plan, identities), **own(plan, trusted), **way.arguments(plan)}
+        """How to make the connection: by ourselves with shared options; a proxy command is asyncssh's business."""
+        if plan.proxy_command and not plan.proxy_jump:
+            arguments = {**common(plan, identities), **own(plan, trusted), "proxy_command": plan.proxy_command}
 
             async def connect(factory: Callable[[], asyncssh.SSHClient]) -> asyncssh.SSHClientConnection:
                 return await asyncssh.connect(client_factory=factory, **arguments)
@@ -219,7 +218,8 @@ class Transport:
             async with _in_time():
                 loop = asyncio.get_running_loop()
                 shared = await loop.run_in_executor(self._threads, self._shared.of, plan, identities)
-        return lambda factory: connect_on(sock, for_host(shared, plan, trusted, factory))
+        over: Any = way.sock if way.lease is None else way.lease.ssh
+        return lambda factory: connect_on(over, for_host(shared, plan, trusted, factory))
 
     async def _dial(self, plan: DialPlan, on_phase: Callable[[str], None]) -> tuple[socket.socket, str]:
         intervals = self._settings.intervals
@@ -295,12 +295,6 @@ class _Way:
         self.sock: socket.socket | None = None
         self.address = ""
         self.lease: JumpPool.Lease | None = None
-
-    def arguments(self, plan: DialPlan) -> dict[str, Any]:
-        """Of ``asyncssh.connect``, where there is no socket."""
-        if self.lease is not None:
-            return {"tunnel": self.lease.ssh}
-        return {"proxy_command": plan.proxy_command}
 
     def abandon(self) -> None:
         if self.sock is not None:

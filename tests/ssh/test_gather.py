@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncssh
 import pytest
+from asyncssh.constants import MSG_IGNORE
 
 from probes.hosts.gather import GatheringTransport, connect_on
 from probes.hosts.keys import Identities
@@ -72,8 +73,8 @@ async def test_closing_sends_what_waits_and_aborting_does_not() -> None:
     assert closed.sent == [b"bye"]
 
 
-def _options(server: FakeHost, keys: Keys) -> asyncssh.SSHClientConnectionOptions:
-    plan = DialPlan(server.address, server.port, "me")
+def _options(server: FakeHost, keys: Keys, **algorithms: str) -> asyncssh.SSHClientConnectionOptions:
+    plan = DialPlan(server.address, server.port, "me", algorithms=algorithms)
     pairs = tuple(asyncssh.load_keypairs(str(keys.private)))
     trusted = KnownHosts().lookup((str(server.known_hosts),), server.address, "", server.port)
     return for_host(SharedOptions().of(plan, Identities(pairs, (), (), ())), plan, trusted, asyncssh.SSHClient)
@@ -123,6 +124,32 @@ async def test_a_large_write_arrives_whole_and_the_goodbye_is_heard(tmp_path: Pa
         assert ends == [None]  # an orderly end, not a lost connection
         listener.close()
         await listener.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("cipher", "ignores"), [("aes128-gcm@openssh.com", False), ("aes256-ctr", False), ("aes256-cbc", True)]
+)
+async def test_empty_packets_go_before_others_only_with_ciphers_that_need_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cipher: str, ignores: bool
+) -> None:
+    keys, sent = Keys(tmp_path), list[int]()
+    send = asyncssh.SSHClientConnection.send_packet
+
+    def noted(self: Any, pkttype: int, *args: bytes, **more: Any) -> None:
+        sent.append(pkttype)
+        send(self, pkttype, *args, **more)
+
+    monkeypatch.setattr(asyncssh.SSHClientConnection, "send_packet", noted)
+    async with FakeHost(
+        tmp_path, keys, encryption_algs=["aes128-gcm@openssh.com", "aes256-ctr", "aes256-cbc"]
+    ) as server:
+        connection = await connect_on(await _socket_to(server), _options(server, keys, encryption_algs=cipher))
+        assert connection.get_extra_info("send_cipher") == cipher
+        done = await connection.run("echo said", encoding=None)
+        connection.close()
+        await connection.wait_closed()
+    assert done.stdout == b"said\n"
+    assert (MSG_IGNORE in sent) is ignores
 
 
 async def test_a_wrong_host_key_is_refused(tmp_path: Path) -> None:
