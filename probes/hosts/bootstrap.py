@@ -129,7 +129,7 @@ def payload(kind: str, interval_s: float, *, watchdog_s: float = 15.0, **setting
 
 @lru_cache(maxsize=8)  # a fleet of a thousand hosts connects with one payload
 def _python_payload(settings: str) -> bytes:
-    body = zlib.compress(f"{_source('agent.py')}\nmain({settings})\n".encode(), 9)
+    body = zlib.compress(f"{_source('agent.py')}\nmain({settings})\n".encode())
     return b"%d\n" % len(body) + body
 
 

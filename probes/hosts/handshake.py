@@ -8,13 +8,12 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
-from asyncssh.public_key import get_default_public_key_algs
 
 from probes.errors import AuthError, ConnectError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from probes.config import Intervals
     from probes.hosts.asker import Asker
@@ -68,7 +67,7 @@ class _Client(asyncssh.SSHClient):
 
 
 class Handshake:
-    """Runs ``asyncssh.connect`` with per-phase limits and turns what it sees into named failures."""
+    """Has asyncssh connect under per-phase limits and turns what it sees into named failures."""
 
     def __init__(
         self,
@@ -94,8 +93,19 @@ class Handshake:
         self._key_error: LinkError | None = None
         self._on_phase: Callable[[str], None] = lambda _: None
 
-    async def run(self, options: dict[str, Any], on_phase: Callable[[str], None], *, banner_seen: bool = False) -> Any:
+    async def run(
+        self,
+        connect: Callable[[Callable[[], asyncssh.SSHClient]], Coroutine[Any, Any, Any]],
+        on_phase: Callable[[str], None],
+        *,
+        banner_seen: bool = False,
+    ) -> Any:
         """Connect and authenticate, when the gate lets us; returns asyncssh's connection.
+
+        Args:
+            connect: makes the connection with the given maker of the client's callbacks.
+            on_phase: told the name of each phase as it begins.
+            banner_seen: whether the server has sent something already.
 
         Raises:
             LinkError: a phase timed out or the host key is not the known one.
@@ -107,9 +117,7 @@ class Handshake:
             self._phase = "kex" if banner_seen else "banner"
             self._began = time.perf_counter()
             on_phase(self._phase)
-            task = asyncio.ensure_future(
-                asyncssh.connect(client_factory=lambda: _Client(self), **self._with_key_types(options))
-            )
+            task = asyncio.create_task(connect(lambda: _Client(self)))
             try:
                 return await self._finish(task)
             except BaseException:
@@ -149,17 +157,6 @@ class Handshake:
             ) from None
         self.begin("done")
         return connection
-
-    def _with_key_types(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure.
-
-        Where no authority is trusted a certificate is worth nothing: the plain key is asked for, as ssh does.
-        """
-        if "server_host_key_algs" in options or self._trusted.authorities:
-            return options
-        algorithms: list[bytes] = [alg for key in self._trusted.keys for alg in key.sig_algorithms]
-        algorithms += get_default_public_key_algs()
-        return {**options, "server_host_key_algs": [alg.decode() for alg in dict.fromkeys(algorithms)]}
 
     # --- phases ---
 

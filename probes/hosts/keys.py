@@ -7,6 +7,7 @@ is its passphrase asked, once, and kept as a decrypted key in memory, never as t
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -45,6 +46,20 @@ class Identities(Struct, frozen=True):
     names: tuple[str, ...]
     locked: tuple[str, ...]
     broken: tuple[str, ...]
+
+
+class OnDisk(Struct, frozen=True):
+    """What a plan's identity files hold. ``public_only``: public halves of files without a private one, and why."""
+
+    pairs: tuple[Any, ...]
+    names: tuple[str, ...]
+    locked: tuple[str, ...]
+    broken: tuple[str, ...]
+    public_only: dict[bytes, str]
+
+    def alone(self) -> Identities:
+        """The keys to offer where no agent holds more."""
+        return Identities(self.pairs, self.names, self.locked, (*self.broken, *self.public_only.values()))
 
 
 _Stamp = tuple[int, int, int] | None
@@ -88,14 +103,17 @@ class KeyRing:
     async def identities(self, plan: DialPlan) -> Identities:
         """The keys of a plan: its identity files (ssh's defaults when none is named) and those of the agent."""
         loop = asyncio.get_running_loop()
+        return await self.joined(plan, await loop.run_in_executor(self._executor, self.read, plan))
+
+    def read(self, plan: DialPlan) -> OnDisk:
+        """The keys of a plan's identity files. Reads files: call it off the event loop."""
         paths = plan.identity_files or _DEFAULT_PATHS
-        found = await loop.run_in_executor(self._executor, self._read, paths, plan.certificate_files)
         pairs: list[Any] = []
         names: list[str] = []
         locked: list[str] = []
         broken: list[str] = []
         public_only: dict[bytes, str] = {}
-        for path, (key, offered) in zip(paths, found, strict=True):
+        for path, (key, offered) in zip(paths, self._read(paths, plan.certificate_files), strict=True):
             if offered:
                 pairs.extend(offered)
                 names.append(path)
@@ -105,18 +123,22 @@ class KeyRing:
                 public_only[key.public] = f"{path}: {key.broken}"
             elif plan.identity_files or key.broken != _ABSENT:
                 broken.append(f"{path}: {key.broken}")
-        if plan.identity_agent:
-            held = await self._agent_pairs(plan, paths, broken)
-            mine = {pair.public_data for pair in pairs}
-            extra = [pair for pair in held if pair.public_data not in mine]
-            for pair in extra:  # the private half of a public key that was named
-                public_only.pop(pair.key_public_data, None)
-            if extra:
-                names.append(f"{len(extra)} of ssh-agent")
-            # a named key goes first: servers count attempts, and an agent may hold many keys
-            pairs = pairs + extra if plan.identity_files else extra + pairs
-        broken += public_only.values()
-        return Identities(tuple(pairs), tuple(names), tuple(locked), tuple(broken))
+        return OnDisk(tuple(pairs), tuple(names), tuple(locked), tuple(broken), public_only)
+
+    async def joined(self, plan: DialPlan, found: OnDisk) -> Identities:
+        """What was read, with the keys of the plan's agent, if it has one."""
+        if not plan.identity_agent:
+            return found.alone()
+        broken, public_only = list(found.broken), dict(found.public_only)
+        held = await self._agent_pairs(plan, plan.identity_files or _DEFAULT_PATHS, broken)
+        mine = {pair.public_data for pair in found.pairs}
+        extra = tuple(pair for pair in held if pair.public_data not in mine)
+        for pair in extra:  # the private half of a public key that was named
+            public_only.pop(pair.key_public_data, None)
+        names = (*found.names, f"{len(extra)} of ssh-agent") if extra else found.names
+        # a named key goes first: servers count attempts, and an agent may hold many keys
+        pairs = found.pairs + extra if plan.identity_files else extra + found.pairs
+        return Identities(pairs, names, found.locked, (*broken, *public_only.values()))
 
     async def _agent_pairs(self, plan: DialPlan, paths: Sequence[str], broken: list[str]) -> list[Any]:
         """The agent's keys, read over one shared connection and kept for a while."""
@@ -202,7 +224,7 @@ class KeyRing:
 
 def _stamp(path: str) -> _Stamp:
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - asked for each host, and making a Path costs more than asking
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size

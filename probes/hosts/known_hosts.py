@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import asyncssh
 from msgspec import Struct
@@ -56,13 +56,7 @@ class KnownHosts:
             key = (names, host, address, port)
             answer = self._answers.get(key)
             if answer is None:
-                result = list(cast("Any", cached[1].match(host, address, cast("Any", port if port != 22 else None))))
-                if port != 22:
-                    # asyncssh forgets what is revoked for this port when nothing else is known for it
-                    named = cast("Any", cached[1])._match(host, address, port)  # noqa: SLF001
-                    result[2] = list(dict.fromkeys([*result[2], *named[2]]))
-                answer = Trusted(tuple(result), tuple(result[0]), tuple(result[1]), tuple(result[2]))
-                self._answers[key] = answer
+                answer = self._answers[key] = _match(cached[1], host, address, port)
             return answer
 
     def _read(self, names: tuple[str, ...]) -> asyncssh.SSHKnownHosts:
@@ -100,9 +94,19 @@ class KnownHosts:
             os.close(descriptor)
 
 
+def _match(known: Any, host: str, address: str, port: int) -> Trusted:
+    """As asyncssh's ``match``, which forgets what is revoked for a port when nothing else is known for it."""
+    result = list(known._match(host, address, port if port != 22 else None))  # noqa: SLF001
+    keys, authorities, revoked, certificates, _, subjects, _ = result
+    if port != 22 and not (keys or authorities or certificates or subjects):
+        result = list(known._match(host, address))  # noqa: SLF001
+        result[2] = list(dict.fromkeys([*result[2], *revoked]))
+    return Trusted(tuple(result), tuple(result[0]), tuple(result[1]), tuple(result[2]))
+
+
 def _mtime(name: str) -> float:
     try:
-        return Path(name).stat().st_mtime
+        return os.stat(name).st_mtime  # noqa: PTH116 - asked for each host, and making a Path costs more than asking
     except OSError:
         return -1.0
 

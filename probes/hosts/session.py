@@ -271,8 +271,9 @@ class HostSession:
         self, future: asyncio.Future[_T], stream: AgentStream, limit_s: float, layer: str, what: str
     ) -> _T:
         """Wait for ``future``, the stream's end or the limit, whichever is first."""
-        waited: set[asyncio.Future[object]] = {future, stream.ended}  # pyright: ignore[reportAssignmentType]
-        await asyncio.wait(waited, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        if not future.done():  # the marker often comes with the answer to the request
+            waited: set[asyncio.Future[object]] = {future, stream.ended}  # pyright: ignore[reportAssignmentType]
+            await asyncio.wait(waited, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
         if future.done():
             return future.result()
         if stream.ended.done():
@@ -296,9 +297,13 @@ class HostSession:
         self._end_phase()
         self._phase_name, self._phase_at_s = phase, time.perf_counter()
         record = self._fleet.hosts.get(self.host.id)
-        if record is None or record.link.state is LinkState.LIVE:
+        if record is None:
             return
-        if record.link.state is LinkState.CONNECTING or self._attempt == 1:
+        link = record.link
+        if link.state is LinkState.CONNECTING:  # eight times a login: only what it stands at is new
+            begun = type(link)(link.state, link.since_boot_s, link.since_wall_s, phase, attempt=self._attempt)
+            self._fleet.set_link(self.host.id, begun)
+        elif link.state is not LinkState.LIVE and self._attempt == 1:
             self._set(LinkState.CONNECTING, layer=phase)
 
     def _end_phase(self) -> None:

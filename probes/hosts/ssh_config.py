@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from asyncssh.config import ConfigParseError, SSHClientConfig
@@ -18,7 +19,7 @@ from probes.errors import HandshakeError
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from probes.config import Ssh
     from probes.model import Host
@@ -105,7 +106,7 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
         raise HandshakeError(
             f"no user name is known for uid {os.getuid()}", layer="ssh_config", next_step="give the host a user"
         )
-    own = tuple(str(expanded(name)) for name in host.identity_files or ssh.identity_files)
+    own = _strings(host.identity_files or ssh.identity_files)
     jump = host.proxy_jump if host.proxy_jump is not None else cast("str | None", config.get("ProxyJump"))
     return DialPlan(
         address=str(config.get("Hostname", host.address)),
@@ -134,7 +135,14 @@ def _local_user() -> str:
 
 
 def _strings(value: object) -> tuple[str, ...]:
-    return tuple(str(expanded(str(item))) for item in cast("list[object]", value or ()))
+    home = os.environ.get("HOME")
+    return tuple(_expanded_text(str(item), home) for item in cast("Sequence[object]", value or ()))
+
+
+@lru_cache(maxsize=256)  # all hosts of a fleet name the same few files
+def _expanded_text(name: str, home: str | None) -> str:
+    del home  # what ``~`` means
+    return str(expanded(name))
 
 
 def _known_hosts(host: Host, ssh: Ssh, config: Any) -> tuple[str, ...]:
@@ -144,7 +152,7 @@ def _known_hosts(host: Host, ssh: Ssh, config: Any) -> tuple[str, ...]:
         user = _strings(config.get("UserKnownHostsFile"))
         names = tuple(ssh.known_hosts) if not user else (*user, *ssh.known_hosts[1:])
         names = (*names, *_strings(config.get("GlobalKnownHostsFile")))
-    return tuple(str(expanded(name)) for name in names)
+    return _strings(names)
 
 
 def _identity_agent(value: object, ssh: Ssh) -> str | None:

@@ -137,13 +137,15 @@ class AgentStream:
 
     def heartbeat(self) -> None:
         """Send a heartbeat; its echo bounds the age of later samples."""
-        if self._pipe is None:
-            return
+        if self._pipe is not None:
+            self._pipe.write(self._next_heartbeat())
+
+    def _next_heartbeat(self) -> bytes:
         self._token += 1
         self._sent[self._token] = clock.boot_s()
         while len(self._sent) > _TOKENS_KEPT:
             self._sent.popitem(last=False)
-        self._pipe.write(b"h %d\n" % self._token)
+        return b"h %d\n" % self._token
 
     def request(self, line: bytes) -> None:
         """Send one request line to the agent."""
@@ -156,10 +158,9 @@ class AgentStream:
         self.request(b"i %r\n" % interval_s)
 
     def start(self, boot: Boot, processes_s: float) -> None:
-        """Send the agent itself, and the first heartbeat behind it."""
+        """Send the agent itself, and the first heartbeat behind it in the same write: that is one packet less."""
         if self._pipe is not None:
-            self._pipe.write(_payload(boot.kind, self._interval_s, processes_s))
-        self.heartbeat()
+            self._pipe.write(_payload(boot.kind, self._interval_s, processes_s) + self._next_heartbeat())
 
     # --- reading ---
 

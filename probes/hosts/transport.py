@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import socket
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import asyncssh
 
+from probes import clock
 from probes.errors import (
     AuthError,
     ConnectError,
@@ -22,30 +23,35 @@ from probes.errors import (
     LinkError,
 )
 from probes.hosts.files import FileThreads
+from probes.hosts.gather import connect_on
 from probes.hosts.handshake import Handshake, await_banner
 from probes.hosts.jump import JumpPool
 from probes.hosts.keys import Identities, KeyRing
 from probes.hosts.known_hosts import KnownHosts, Trusted
 from probes.hosts.ssh_config import DialPlan, plan_for
+from probes.hosts.ssh_options import SharedOptions, common, for_host, own
 from probes.model import Host, PortState
 from probes.reach.dial import dial
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socket
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
-    from probes.config import Settings
+    from probes.config import Settings, Ssh
     from probes.hosts.asker import Asker
+    from probes.hosts.keys import OnDisk
     from probes.reach.resolve import Resolver
+
+    Connector = Callable[[Callable[[], asyncssh.SSHClient]], Coroutine[Any, Any, Any]]
 
 log = logging.getLogger(__name__)
 
-#: cheapest first where both sides know it; everything asyncssh supports stays on offer behind them
-_KEX: Final = "^curve25519-sha256,curve25519-sha256@libssh.org"
-_CIPHERS: Final = "^aes128-gcm@openssh.com"
 _DIALS: Final = 256
-#: reading ssh_config and keys, waiting for a thread included
+#: reading ssh_config, keys and known_hosts, waiting for a thread included
 _FILES_S: Final = 60.0
+#: what known_hosts said is asked again when dialling took longer than this
+_FRESH_S: Final = 1.0
 
 
 class Connection:
@@ -87,6 +93,7 @@ class Transport:
         self.known_hosts = KnownHosts()
         self.jumps = JumpPool(self)
         self._plans: dict[str, tuple[Host, DialPlan]] = {}
+        self._shared = SharedOptions()
         # Handshakes cost CPU here and are few at a time. Hosts that are silent hold no place among them: dialling and
         # waiting for the banner cost nothing and have a wide gate of their own.
         self._gate = asyncio.Semaphore(settings.ssh.connect_concurrency)
@@ -96,6 +103,7 @@ class Transport:
         """Take new settings; plans are made anew, live connections stay."""
         self._settings = settings
         self._plans.clear()
+        self._shared.forget()
 
     async def close(self) -> None:
         """Close the jump connections and the threads."""
@@ -113,9 +121,25 @@ class Transport:
         if cached is not None and cached[0] is host:
             return cached[1]
         loop = asyncio.get_running_loop()
-        plan = await loop.run_in_executor(self._threads, plan_for, host, self._settings.ssh)
-        self._plans[host.id] = (host, plan)
+        return await loop.run_in_executor(self._threads, self._plan, host, self._settings.ssh)
+
+    def _plan(self, host: Host, ssh: Ssh) -> DialPlan:
+        """Make the plan and keep it, unless the configuration was reloaded meanwhile. Reads files."""
+        cached = self._plans.get(host.id)
+        if cached is not None and cached[0] is host:
+            return cached[1]
+        plan = plan_for(host, ssh)
+        if ssh is self._settings.ssh:
+            self._plans[host.id] = (host, plan)
         return plan
+
+    def _read(self, host: Host, ssh: Ssh) -> tuple[DialPlan, OnDisk, _Seen]:
+        """All that files say of how to reach a host, in one turn of a thread: each turn costs the loop 100 us."""
+        plan = self._plan(host, ssh)
+        found = self.keys.read(plan)
+        if not plan.identity_agent:
+            self._shared.of(plan, found.alone())
+        return plan, found, self._look_up(plan)
 
     async def connect(self, host: Host, on_phase: Callable[[str], None], *, ask: bool = True) -> Connection:
         """Dial and authenticate.
@@ -128,18 +152,12 @@ class Transport:
         Raises:
             LinkError: one of its kinds, with layer, cause and next step.
         """
+        async with _in_time():
+            loop = asyncio.get_running_loop()
+            plan, found, seen = await loop.run_in_executor(self._threads, self._read, host, self._settings.ssh)
+            identities = await self.keys.joined(plan, found)
         try:
-            async with asyncio.timeout(_FILES_S):
-                plan = await self.plan(host)
-                identities = await self.keys.identities(plan)
-        except TimeoutError:
-            raise HandshakeError(
-                f"reading ssh_config and keys took over {_FILES_S:g} s",
-                layer="ssh_config",
-                next_step="a dead file server, or a Match exec that does not end?",
-            ) from None
-        try:
-            return await self._attempt(host, plan, identities, on_phase, ask=ask)
+            return await self._attempt(host, plan, identities, seen, on_phase, ask=ask)
         except AuthError:
             if not ask or not identities.locked:
                 raise
@@ -147,10 +165,17 @@ class Transport:
             if not any(unlocked):
                 raise
         identities = await self.keys.identities(plan)
-        return await self._attempt(host, plan, identities, on_phase, ask=ask)
+        return await self._attempt(host, plan, identities, seen, on_phase, ask=ask)
 
     async def _attempt(
-        self, host: Host, plan: DialPlan, identities: Identities, on_phase: Callable[[str], None], *, ask: bool
+        self,
+        host: Host,
+        plan: DialPlan,
+        identities: Identities,
+        seen: _Seen,
+        on_phase: Callable[[str], None],
+        *,
+        ask: bool,
     ) -> Connection:
         way = _Way()
         try:
@@ -159,11 +184,11 @@ class Transport:
                 way.lease = await self.jumps.lease(plan.proxy_jump, host, on_phase)
             elif not plan.proxy_command:
                 way.sock, way.address = await self._dial(plan, on_phase)
-            trusted = await self._trusted(plan)
+            trusted = await self._trusted(plan, seen)
+            connect = await self._connector(way, plan, identities, trusted)
             asker = self._asker if ask else None
             handshake = Handshake(host, plan, trusted, self._settings.intervals, asker, gate=self._gate)
-            options = {**_options(plan, identities, trusted), **way.options(plan)}
-            ssh = await handshake.run(options, on_phase, banner_seen=way.sock is not None)
+            ssh = await handshake.run(connect, on_phase, banner_seen=way.sock is not None)
         except (LinkError, asyncio.CancelledError):
             way.abandon()
             raise
@@ -178,6 +203,23 @@ class Transport:
                 way.abandon()
                 raise
         return Connection(ssh, plan, way.lease)
+
+    async def _connector(self, way: _Way, plan: DialPlan, identities: Identities, trusted: Trusted) -> Connector:
+        """How to make the connection: by ourselves with shared options; a proxy command is asyncssh's business."""
+        if plan.proxy_command and not plan.proxy_jump:
+            arguments = {**common(plan, identities), **own(plan, trusted), "proxy_command": plan.proxy_command}
+
+            async def connect(factory: Callable[[], asyncssh.SSHClient]) -> asyncssh.SSHClientConnection:
+                return await asyncssh.connect(client_factory=factory, **arguments)
+
+            return connect
+        shared = self._shared.known(plan, identities)
+        if shared is None:
+            async with _in_time():
+                loop = asyncio.get_running_loop()
+                shared = await loop.run_in_executor(self._threads, self._shared.of, plan, identities)
+        over: Any = way.sock if way.lease is None else way.lease.ssh
+        return lambda factory: connect_on(over, for_host(shared, plan, trusted, factory))
 
     async def _dial(self, plan: DialPlan, on_phase: Callable[[str], None]) -> tuple[socket.socket, str]:
         intervals = self._settings.intervals
@@ -197,11 +239,17 @@ class Transport:
             f"port {plan.port} of {best.address} {words}{detail}", layer="tcp", next_step=_TCP_STEPS.get(best.state, "")
         )
 
-    async def _trusted(self, plan: DialPlan) -> Trusted:
+    async def _trusted(self, plan: DialPlan, seen: _Seen) -> Trusted:
         """What known_hosts says of the name we were given; like ssh, an address it resolved to proves nothing."""
-        loop = asyncio.get_running_loop()
+        if clock.boot_s() - seen.at_boot_s > _FRESH_S:
+            async with _in_time():
+                seen = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, plan)
+        return seen.trusted
+
+    def _look_up(self, plan: DialPlan) -> _Seen:
         name = plan.host_key_alias or plan.address
-        return await loop.run_in_executor(self._threads, self.known_hosts.lookup, plan.known_hosts, name, "", plan.port)
+        at_boot_s = clock.boot_s()
+        return _Seen(self.known_hosts.lookup(plan.known_hosts, name, "", plan.port), at_boot_s)
 
     async def _remember(self, plan: DialPlan, key: asyncssh.SSHKey) -> None:
         """Write an accepted new key; a file that cannot be written is said, and asked about again next time."""
@@ -217,6 +265,27 @@ class Transport:
             log.warning("the new key of %s could not be written to %s: %s", name, plan.known_hosts[0], error.strerror)
 
 
+class _Seen(NamedTuple):
+    """What known_hosts said of a host, and when."""
+
+    trusted: Trusted
+    at_boot_s: float
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncGenerator[None]:
+    """The time limit of reading files; when it is over, the failure says so."""
+    try:
+        async with asyncio.timeout(_FILES_S):
+            yield
+    except TimeoutError:
+        raise HandshakeError(
+            f"reading ssh_config, keys and known_hosts took over {_FILES_S:g} s",
+            layer="ssh_config",
+            next_step="a dead file server, or a Match exec that does not end?",
+        ) from None
+
+
 class _Way:
     """What leads to the host: a socket of ours, a leased jump connection, or a proxy command."""
 
@@ -226,13 +295,6 @@ class _Way:
         self.sock: socket.socket | None = None
         self.address = ""
         self.lease: JumpPool.Lease | None = None
-
-    def options(self, plan: DialPlan) -> dict[str, Any]:
-        if self.sock is not None:
-            return {"sock": self.sock}
-        if self.lease is not None:
-            return {"tunnel": self.lease.ssh}
-        return {"proxy_command": plan.proxy_command}
 
     def abandon(self) -> None:
         if self.sock is not None:
@@ -248,27 +310,6 @@ _TCP_STEPS: Final = {
     PortState.OPEN: "it opens and is reset at once: MaxStartups, fail2ban, or a proxy for a dead service",
     PortState.UNREACHABLE: "no way to that address: check routes, VPN and the address",
 }
-
-
-def _options(plan: DialPlan, identities: Identities, trusted: Trusted) -> dict[str, Any]:
-    algorithms: dict[str, Any] = {"kex_algs": _KEX, "encryption_algs": _CIPHERS, **plan.algorithms}
-    return {
-        "host": plan.address,
-        "port": plan.port,
-        "username": plan.user,
-        "config": None,
-        "known_hosts": trusted.result,
-        "host_key_alias": plan.host_key_alias,
-        # None offers no key; asyncssh would take an empty list as "load the default ones"
-        "client_keys": list(identities.pairs) or None,
-        "agent_path": None,
-        "gss_host": None,
-        "keepalive_interval": 0,
-        "login_timeout": 0,
-        "connect_timeout": None,
-        "family": socket.AF_UNSPEC,
-        **algorithms,
-    }
 
 
 def translate(error: BaseException, host: Host, plan: DialPlan, identities: Identities) -> LinkError:

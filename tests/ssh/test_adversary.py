@@ -389,9 +389,7 @@ async def test_host_certificates_are_judged_as_ssh_does(tmp_path: Path, keys: Ke
         assert server.known_hosts.read_text().split()[1:] == plain.export_public_key().decode().split()[:2]
 
 
-async def test_a_connection_made_in_the_moment_of_cancelling_is_not_left_behind(
-    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_connection_made_in_the_moment_of_cancelling_is_not_left_behind() -> None:
     class Made:
         aborted = False
 
@@ -402,17 +400,16 @@ async def test_a_connection_made_in_the_moment_of_cancelling_is_not_left_behind(
 
     made = Made()
 
-    async def connect(client_factory: Any, **_: Any) -> Any:
+    async def connect(client_factory: Any) -> Any:
         client_factory().connection_made(made)
         await asyncio.sleep(0)
         trying.cancel()  # and yet we succeed
         return made
 
-    monkeypatch.setattr(asyncssh, "connect", connect)
     host = Host(id="a", address="127.0.0.1")
     trusted = Trusted((), (), (), ())
     handshake = Handshake(host, _plan(), trusted, QUICK, None, gate=asyncio.Semaphore(1))
-    trying = asyncio.ensure_future(handshake.run({}, lambda _: None))
+    trying = asyncio.ensure_future(handshake.run(connect, lambda _: None))
     with pytest.raises(asyncio.CancelledError):
         await trying
     assert made.aborted
@@ -421,13 +418,10 @@ async def test_a_connection_made_in_the_moment_of_cancelling_is_not_left_behind(
 @pytest.mark.parametrize(
     ("over", "words"), [({"proxy_jump": "j"}, "jump host had no answer"), ({"proxy_command": "nc"}, "ProxyCommand")]
 )
-async def test_silence_behind_a_jump_host_is_not_called_an_open_port(
-    monkeypatch: pytest.MonkeyPatch, over: dict[str, str], words: str
-) -> None:
-    async def connect(**_: Any) -> None:
+async def test_silence_behind_a_jump_host_is_not_called_an_open_port(over: dict[str, str], words: str) -> None:
+    async def connect(_: Any) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(asyncssh, "connect", connect)
     quick = msgspec.structs.replace(QUICK, banner_s=0.01)
     handshake = Handshake(
         Host(id="a", address="10.0.0.1"),
@@ -438,5 +432,5 @@ async def test_silence_behind_a_jump_host_is_not_called_an_open_port(
         gate=asyncio.Semaphore(1),
     )
     with pytest.raises(LinkError, match=words) as caught:
-        await handshake.run({}, lambda _: None)
+        await handshake.run(connect, lambda _: None)
     assert "port open" not in str(caught.value)
