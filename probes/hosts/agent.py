@@ -61,6 +61,7 @@ MAX_ANSWERS = 256
 OWNERS_S = 4.0
 INSIDE_S = 9.0
 PROGRAM_S = 3.0
+LINGER_S = 0.2
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -1465,6 +1466,7 @@ _SOCKET = re.compile(
     rb" [0-9A-Fa-f:]+ [0-9A-Fa-f:]+ [0-9A-Fa-f]+ +(\d{1,10}) +\d+ (\d{1,20}) ",
     re.M,
 )
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - it is compared with
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
@@ -1486,6 +1488,20 @@ def parse_listeners(data):
     for digits, port, uid, inode in _SOCKET.findall(data):
         out.append((parse_address(digits.decode("ascii")), int(port, 16), int(uid), int(inode)))
     return out
+
+
+def select_listeners(rows):
+    """At most ``MAX_LISTENERS`` rows of [address, port, ...]: the widest of each port, then others of the same port."""
+    rows = sorted(rows, key=lambda row: (row[1], row[0] not in _EVERYWHERE, row[0], row[3] or 0))
+    if len(rows) > MAX_LISTENERS:
+        ranks = collections.defaultdict(int)
+        ranked = []
+        for row in rows:
+            ranks[row[1]] += 1
+            ranked.append((ranks[row[1]], row))
+        ranked.sort(key=lambda one: one[0])
+        rows = sorted((row for _, row in ranked[:MAX_LISTENERS]), key=lambda row: row[1])
+    return rows
 
 
 def read_listeners(path, until):
@@ -1874,10 +1890,10 @@ class Requests(object):
             user = self.users.name(uid) if pid is None else user_of(pid, self.users, self.proc)
             seen.add((number, address, pid or 0, name, user))
         rows = [[address, number, name, pid or None, user] for number, address, pid, name, user in seen]
-        rows.sort(key=lambda row: (row[1], row[0], row[3] or 0, row[4] or ""))
-        if any(row[3] is None for row in rows[:MAX_LISTENERS]):
+        shown = select_listeners(rows)
+        if any(row[3] is None for row in shown):
             missing["owners"] = why or "unsupported"
-        return rows[:MAX_LISTENERS], None if "listeners" in missing else len(rows)
+        return shown, None if "listeners" in missing else len(rows)
 
     def sshd(self, missing, words, until):
         program = which("sshd")
@@ -1922,10 +1938,10 @@ class Requests(object):
                 state = "denied" if reason_of(error) == "denied" else "error"
                 self.answer(answer_line(token, hold=[state, None, 0, [], str(error)[:MAX_TEXT]]))
             return
-        self.held[token] = sock
-        if self.start(token, self.accept, sock, time.monotonic() + seconds):
-            return
-        self.held.pop(token).close()
+        sock.setblocking(False)
+        ears, self.held[token] = os.pipe()
+        if not self.start(token, self.accept, sock, ears, time.monotonic() + seconds):
+            self.let_go(token, sock, ears)
 
     def who_has(self, token, port):
         missing, words = {}, {}
@@ -1933,40 +1949,53 @@ class Requests(object):
         detail = "" if rows else "by a socket that does not listen, or one that cannot be seen from here"
         return answer_line(token, hold=["in_use", rows[0] if rows else None, 0, [], detail])
 
-    def accept(self, token, sock, until):
+    def accept(self, token, sock, ears, until):
         """Close every connection at once, and say in the end whose they were."""
-        accepted, peers, detail = 0, [], ""
+        accepted, peers = 0, []
         self.answer(answer_line(token, hold=["listening", None, 0, [], ""]))
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.register(ears, select.POLLIN)
         try:
             while time.monotonic() < until:
-                sock.settimeout(max(until - time.monotonic(), 0.001))
-                try:
-                    peer, where = sock.accept()
-                except OSError as error:
-                    if error.errno == errno.ECONNABORTED:
-                        continue
-                    if error.errno not in (None, errno.EAGAIN, errno.EINVAL):  # its time is over, or ``release``
-                        detail = str(error)[:MAX_TEXT]
-                    break
-                peer.close()
-                accepted += 1
-                if len(peers) < MAX_PEERS:
-                    peers.append(spell_end((plain_address(where[0]), where[1])))
+                for fd, _ in poll.poll(1000 * max(until - time.monotonic(), 0.001)):
+                    if fd == ears:
+                        # who has connected may still be on the way to the queue
+                        until = min(until, time.monotonic() + LINGER_S)
+                        poll.unregister(ears)
+                accepted += take_peers(sock, peers)
         finally:
-            self.held.pop(token, None)
-            sock.close()
-        return answer_line(token, hold=["ended", None, accepted, peers, detail])
+            self.let_go(token, sock, ears)
+        return answer_line(token, hold=["ended", None, accepted, peers, ""])
+
+    def let_go(self, token, sock, ears):
+        with self.lock:
+            os.close(self.held.pop(token))
+        os.close(ears)
+        sock.close()
 
     def release(self, token):
         """End a listening before its time."""
-        import socket
+        with self.lock:
+            if token in self.held:
+                os.write(self.held[token], b".")
 
-        sock = self.held.get(token)
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
-            except OSError:
-                return  # it ended by itself just now
+
+def take_peers(sock, peers):
+    """Accept and close what waits, some at a time; how many there were."""
+    for count in range(64):
+        try:
+            peer, where = sock.accept()
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return count
+            if error.errno != errno.ECONNABORTED:  # one that is gone already has been here
+                raise
+        else:
+            peer.close()
+            if len(peers) < MAX_PEERS:
+                peers.append(spell_end((plain_address(where[0]), where[1])))
+    return 64
 
 
 def plain_address(text):

@@ -298,7 +298,6 @@ units() {
 # inside TOKEN: the sockets that listen, and settings of sshd. Whose the sockets are would cost a shell a process each
 # to find out, and the firewall's rules one for each line: neither is asked here.
 inside() {
-  exec 5>&-
   for file in tcp tcp6; do sockets "$1" "$file"; done
   PATH=$PATH:/usr/sbin:/sbin
   if command -v sshd >/dev/null; then settings "$1"; else echo "Q $1 x absent"; fi
@@ -320,7 +319,7 @@ sockets() {
     while read -r slot local remote state queues timer retrans uid rest; do
       count=$((count + 1))
       [ "$slot" = status ] && put Q "$1 f $2 $local"
-      [ "$state" = 0A ] && [ "$count" -le 1000 ] && put Q "$1 s $local $uid"
+      [ "$state" = 0A ] && [ "$count" -le 4000 ] && put Q "$1 s $local $uid"
     done
     flush Q
   }
@@ -442,6 +441,25 @@ hello() {
   echo "H ."
 } 2>/dev/null
 
+# look TOKEN: answer in the background, at most two at once (one may just be about to end)
+look() {
+  alive=
+  for pid in $QD_LOOKS; do
+    read -r stat <"/proc/$pid/stat" && case ${stat##*) } in Z*) ;; *) alive="$alive $pid" ;; esac
+  done 2>/dev/null
+  set -- "$1" $alive
+  if [ $# -gt 2 ]; then
+    echo "Q $1 no error busy: the last looks are not done yet"
+    return
+  fi
+  (
+    exec 5>&-
+    me k
+    inside "$1"
+  ) </dev/null 2>/dev/null &
+  QD_LOOKS="$alive $!"
+}
+
 start_ticker() {
   if [ -n "$QD_TICKER" ]; then
     kill "$QD_TICKER" 2>/dev/null
@@ -477,7 +495,7 @@ renew() {
 reader() {
   exec 5>&1 1>&3 3>&-
   read -r QD_READER rest </proc/self/stat
-  QD_SLEEPER= QD_TICKER= QD_SMI= QD_HAVE_SMI= every=0
+  QD_SLEEPER= QD_TICKER= QD_SMI= QD_HAVE_SMI= QD_LOOKS= every=0
   command -v nvidia-smi >/dev/null 2>&1 && QD_HAVE_SMI=yes
   renew
   hello
@@ -505,7 +523,7 @@ reader() {
         ;;
       esac
       ;;
-    l) job inside inside "${value:--}" || echo "Q ${value:--} no error busy: the last look is not done yet" ;;
+    l) look "${value:--}" ;;
     c | b) echo "Q ${value:--} no unsupported a host without Python cannot be asked this" ;;
     q) break ;;
     esac

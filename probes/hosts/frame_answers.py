@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from probes.model import Line
 
 _MAX_AT_ONCE: Final = 4
-_MAX_SOCKETS: Final = 1000
+_MAX_SOCKETS: Final = 4000
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{1,32}")
 _SOCKET: Final = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ([0-9]{1,10})")
 _REASONS: Final = frozenset({"unsupported", "denied", "error", "timeout"})
@@ -90,7 +90,7 @@ def _finished(pending: _Pending) -> InsideAnswer:
     statuses = pending.files
     # grep: 0 lines were found, 1 none were; a kernel without IPv6 has no tcp6
     whole = statuses.get("tcp") in {"0", "1"} and statuses.get("tcp6") in {"0", "1", "absent"}
-    rows = sorted(set(pending.sockets), key=lambda row: (row.port, row.address, row.user or ""))
+    rows = {(row.address, row.port, None, None, row.user) for row in pending.sockets}
     if not whole:
         missing["listeners"] = "error"
         words["listeners"] = clean(", ".join(f"{name}: grep ended with {end}" for name, end in statuses.items()))
@@ -102,7 +102,7 @@ def _finished(pending: _Pending) -> InsideAnswer:
         missing["sshd"] = "unsupported" if status == "absent" else agent.said_reason(said)
         words["sshd"] = "no sshd here" if status == "absent" else clean(said) or f"it ended with {clean(status, 20)}"
     return InsideAnswer(
-        tuple(rows[: agent.MAX_LISTENERS]) if rows or whole else None,
+        tuple(ListenerRow(*row) for row in agent.select_listeners(rows)) if rows or whole else None,
         None if "listeners" in missing else len(rows),
         sshd if status == "0" else None,
         None,

@@ -71,7 +71,7 @@ def _evidence(found: InsideAnswer) -> Inside:
 
     listeners, listeners_why = found.listeners, why("listeners")
     if listeners is not None and found.total is not None and found.total > len(listeners):
-        listeners_why = f"there are {found.total}, the {len(listeners)} lowest ports are listed"
+        listeners_why = f"there are {found.total}, {len(listeners)} of them are listed"
     rows = None if found.firewall is None else tuple(_firewall(row, found.words) for row in found.firewall)
     return Inside(
         source="agent",

@@ -111,8 +111,16 @@ class HostSession:
             state = record.link.state.value.replace("_", " ") if record is not None else "not watched"
             cause = record.link.cause if record is not None else None
             raise AskError(f"no live link to ask over: {state}" + (f": {cause}" if cause else ""), layer="agent")
-        with stream.questions.open() as question:
-            yield question
+        record = self._fleet.hosts.get(self.host.id)
+        bad_lines = record.bad_lines if record is not None else 0
+        try:
+            with stream.questions.open() as question:
+                yield question
+        except AskError as error:
+            if record is None or record.bad_lines == bad_lines:
+                raise
+            words = f"{error.cause}; a line that cannot be used came meanwhile: {record.bad_text}"
+            raise AskError(words, layer=error.layer) from None
 
     def _poke(self) -> None:
         self._wake.set()

@@ -66,7 +66,7 @@ async def preflight(nodes: Nodes, pairs: Iterable[Pair], port: int, timeout_s: f
     """
     wanted = tuple(pairs)
     by_target: dict[str, list[Pair]] = {}
-    for pair in wanted:
+    for pair in dict.fromkeys(wanted):
         by_target.setdefault(pair.target, []).append(pair)
     run = _Run(nodes, port, timeout_s, {pair.source for pair in wanted})
     async with asyncio.TaskGroup() as group:
