@@ -211,8 +211,9 @@ class Inside(Struct, frozen=True, kw_only=True):
     """What the host says of itself: listening sockets, and firewall rules where they may be read.
 
     ``source``: agent | ssm. ``sshd`` holds effective settings (`sshd -T`, of the standard configuration file) by
-    lower-case name; None with a reason. A ``listeners_why`` beside listeners says that there are more than these;
-    ``owners_why`` why some have no process. A listener on ``::`` takes IPv4 too unless it was made IPv6-only, which
+    lower-case name; None with a reason. A ``listeners_why`` beside listeners says that there are ports beyond these;
+    ``listeners_omitted`` counts further sockets of listed ports, none on a wider address than is listed;
+    ``owners_why`` is why some have no process. A listener on ``::`` takes IPv4 too unless it was made IPv6-only, which
     /proc does not tell; sockets in the network namespaces of containers are not among them.
     """
 
@@ -223,6 +224,7 @@ class Inside(Struct, frozen=True, kw_only=True):
     sshd: dict[str, str] | None = None
     sshd_why: str | None = None
     owners_why: str | None = None
+    listeners_omitted: int = 0
     firewall: tuple[Firewall, ...] | None = None
     firewall_why: str | None = None
 

@@ -242,9 +242,9 @@ class FirewallRow(Struct, frozen=True, array_like=True, gc=False):
 class InsideAnswer(Struct, frozen=True, array_like=True, gc=False):
     """What a host says of its own sockets. Source: /proc/net/tcp{,6}, /proc/PID/fd, `sshd -T`, `nft`, `iptables`.
 
-    ``total`` is how many listeners there are (``listeners`` may be fewer), None when they were not all read. Names in
-    ``missing``: ``listeners`` (with some in the list: there are more), ``owners``, ``sshd``, ``firewall``; ``words``
-    has what was said, by the same names and ``firewall.nft`` and the like.
+    ``total`` is how many listeners there are, None when that is not known; ``listeners`` may be fewer, each port with
+    its widest address. Names in ``missing``: ``listeners`` (with some in the list: there are more ports), ``owners``,
+    ``sshd``, ``firewall``; ``words`` has what was said, by the same names and ``firewall.nft`` and the like.
     """
 
     listeners: Annotated[tuple[ListenerRow, ...], _MANY] | None

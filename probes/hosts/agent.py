@@ -1490,18 +1490,27 @@ def parse_listeners(data):
     return out
 
 
+def width_of(address):
+    """How wide a listening address is: 0 for all addresses, 1 for one of them, 2 for the loopback only."""
+    if address in _EVERYWHERE:
+        return 0
+    return 2 if address == "::1" or address.startswith("127.") else 1
+
+
 def select_listeners(rows):
-    """At most ``MAX_LISTENERS`` rows of [address, port, ...]: the widest of each port, then others of the same port."""
-    rows = sorted(rows, key=lambda row: (row[1], row[0] not in _EVERYWHERE, row[0], row[3] or 0))
-    if len(rows) > MAX_LISTENERS:
-        ranks = collections.defaultdict(int)
-        ranked = []
-        for row in rows:
-            ranks[row[1]] += 1
-            ranked.append((ranks[row[1]], row))
-        ranked.sort(key=lambda one: one[0])
-        rows = sorted((row for _, row in ranked[:MAX_LISTENERS]), key=lambda row: row[1])
-    return rows
+    """At most ``MAX_LISTENERS`` rows of [address, port, ...], and whether each port is there with its widest address.
+
+    A host with more sockets than that has most of them on a few ports, so further sockets of one port go first.
+    """
+    rows = sorted(rows, key=lambda row: (row[1], width_of(row[0]), row[0], row[3] or 0))
+    ranks = collections.defaultdict(int)
+    ranked = []
+    for row in rows:
+        ranks[row[1]] += 1
+        ranked.append((ranks[row[1]], row))
+    ranked.sort(key=lambda one: one[0])
+    shown = sorted((row for _, row in ranked[:MAX_LISTENERS]), key=lambda row: row[1])
+    return shown, len(ranks) <= MAX_LISTENERS
 
 
 def read_listeners(path, until):
@@ -1890,7 +1899,9 @@ class Requests(object):
             user = self.users.name(uid) if pid is None else user_of(pid, self.users, self.proc)
             seen.add((number, address, pid or 0, name, user))
         rows = [[address, number, name, pid or None, user] for number, address, pid, name, user in seen]
-        shown = select_listeners(rows)
+        shown, whole = select_listeners(rows)
+        if not whole and "listeners" not in missing:
+            missing["listeners"], words["listeners"] = "error", "more than %d ports are listened on" % (MAX_LISTENERS,)
         if any(row[3] is None for row in shown):
             missing["owners"] = why or "unsupported"
         return shown, None if "listeners" in missing else len(rows)

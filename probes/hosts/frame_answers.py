@@ -96,13 +96,17 @@ def _finished(pending: _Pending) -> InsideAnswer:
         words["listeners"] = clean(", ".join(f"{name}: grep ended with {end}" for name, end in statuses.items()))
     elif pending.count >= _MAX_SOCKETS:
         missing["listeners"], words["listeners"] = "timeout", f"more than {_MAX_SOCKETS}: too many for a shell"
+    shown, every_port = agent.select_listeners(rows)
+    if whole and not every_port:
+        missing["listeners"] = "error"
+        words["listeners"] = f"more than {agent.MAX_LISTENERS} ports are listened on"
     sshd = agent.parse_sshd("\n".join(pending.sshd))
     status, _, said = pending.sshd_end.partition(" ")
     if status != "0":
         missing["sshd"] = "unsupported" if status == "absent" else agent.said_reason(said)
         words["sshd"] = "no sshd here" if status == "absent" else clean(said) or f"it ended with {clean(status, 20)}"
     return InsideAnswer(
-        tuple(ListenerRow(*row) for row in agent.select_listeners(rows)) if rows or whole else None,
+        tuple(ListenerRow(*row) for row in shown) if rows or whole else None,
         None if "listeners" in missing else len(rows),
         sshd if status == "0" else None,
         None,

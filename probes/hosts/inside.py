@@ -70,14 +70,13 @@ def _evidence(found: InsideAnswer) -> Inside:
         return f"{reason}: {words}" if reason and words else reason
 
     listeners, listeners_why = found.listeners, why("listeners")
-    if listeners is not None and found.total is not None and found.total > len(listeners):
-        listeners_why = f"there are {found.total}, {len(listeners)} of them are listed"
     rows = None if found.firewall is None else tuple(_firewall(row, found.words) for row in found.firewall)
     return Inside(
         source="agent",
         at_wall_s=clock.wall_s(),
         listeners=None if listeners is None else tuple(_listener(row) for row in listeners),
         listeners_why=listeners_why if listeners is not None else listeners_why or "not told",
+        listeners_omitted=max((found.total or 0) - len(listeners or ()), 0),
         sshd=found.sshd,
         sshd_why=None if found.sshd is not None else why("sshd") or "not told",
         owners_why=why("owners"),

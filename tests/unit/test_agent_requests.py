@@ -166,7 +166,7 @@ def test_a_look_that_hangs_does_not_hold_up_the_samples(tmp_path: Path) -> None:
     assert (address, port, process, pid) == ("0.0.0.0", 80, "web[31m", 40)  # a name is a stranger's text
 
 
-def test_more_listeners_than_are_told_are_counted(tmp_path: Path) -> None:
+def test_more_ports_than_are_told_are_said(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     rows = b"".join(line_of(f"0100007F:{port:04X}", inode=port) for port in range(1, 2001))
     (tmp_path / "net/tcp").write_bytes(HEADER + rows)
@@ -174,7 +174,25 @@ def test_more_listeners_than_are_told_are_counted(tmp_path: Path) -> None:
         found = inside(run)
     assert found.listeners is not None
     assert [row.port for row in found.listeners] == list(range(1, agent.MAX_LISTENERS + 1))
-    assert found.total == 2000
+    assert found.total is None
+    assert found.missing["listeners"] == "error"
+    assert "ports" in found.words["listeners"]
+
+
+def test_many_sockets_on_a_few_ports_are_all_counted_and_every_port_is_told(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    rows = b"".join(line_of(f"{n:06X}7F:0016", inode=n) for n in range(1, 2001))
+    (tmp_path / "net/tcp").write_bytes(HEADER + rows + line_of("00000000:0050") + line_of("00000000:0016"))
+    with local(proc=str(tmp_path)) as run:
+        found = inside(run)
+    assert found.listeners is not None
+    assert len(found.listeners) == agent.MAX_LISTENERS
+    assert [(row.address, row.port) for row in found.listeners if row.address == "0.0.0.0"] == [
+        ("0.0.0.0", 22),
+        ("0.0.0.0", 80),
+    ]
+    assert found.total == 2002
+    assert "listeners" not in found.missing
 
 
 def test_a_list_that_was_not_read_to_its_end_says_so(tmp_path: Path) -> None:
@@ -558,7 +576,10 @@ def test_the_sh_agent_says_what_sshd_said(tmp_path: Path) -> None:
 def test_what_is_cut_is_more_of_the_same_port_and_never_the_widest() -> None:
     many = [[f"127.0.{n // 250}.{n % 250}", 22, None, None, None] for n in range(2000)]
     others = [["10.0.0.1", port, None, None, None] for port in range(30000, 30100)]
-    shown = agent.select_listeners([*many, *others, ["0.0.0.0", 22, None, None, None]])
+    shown, whole = agent.select_listeners([*many, *others, ["192.168.0.9", 22, None, None, None]])
+    assert whole
     assert len(shown) == agent.MAX_LISTENERS
     assert {row[1] for row in shown} == {22, *range(30000, 30100)}
-    assert ["0.0.0.0", 22, None, None, None] in shown
+    assert ["192.168.0.9", 22, None, None, None] in shown
+    ports = [["0.0.0.0", port, None, None, None] for port in range(1, 2 * agent.MAX_LISTENERS)]
+    assert not agent.select_listeners(ports)[1]
