@@ -13,6 +13,7 @@
         +-- AuthError          user, key, passphrase
         +-- AgentError         bootstrap, agent, silence, flood
         +-- LostError          a connection that worked is gone
+    +-- AskError               a host that is watched was asked something and did not answer
 """
 
 from __future__ import annotations
@@ -119,3 +120,7 @@ class AgentError(LinkError):
 
 class LostError(LinkError):
     """A connection that worked is gone: the host, its sshd, the jump host or the way there."""
+
+
+class AskError(QuarterdeckError):
+    """A request to a running agent has no answer: no live link, refused, lost on the way, or out of time."""

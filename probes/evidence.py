@@ -201,10 +201,27 @@ class Listener(Struct, frozen=True, kw_only=True):
     user: str | None = None
 
 
+class Firewall(Struct, frozen=True, kw_only=True):
+    """What one tool (nft | iptables | ip6tables) lists: presence of rules, not what they do to a packet.
+
+    ``input_policy`` (accept | drop) is what happens to what no rule matches; None: nothing hooks into input, or, where
+    ``why`` is set, it could not be read. Rules made with iptables over nf_tables are listed by nft too.
+    """
+
+    tool: str
+    rules: int | None
+    input_policy: str | None = None
+    why: str | None = None
+
+
 class Inside(Struct, frozen=True, kw_only=True):
     """What the host says of itself: listening sockets, and firewall rules where they may be read.
 
-    ``source``: agent | ssm. ``sshd`` holds effective settings (`sshd -T`) by lower-case name; None with a reason.
+    ``source``: agent | ssm. ``sshd`` holds effective settings (`sshd -T`, of the standard configuration file) by
+    lower-case name; None with a reason. A ``listeners_why`` beside listeners says that there are ports beyond these;
+    ``listeners_omitted`` counts further sockets of listed ports, none on a wider address than is listed;
+    ``owners_why`` is why some have no process. A listener on ``::`` takes IPv4 too unless it was made IPv6-only, which
+    /proc does not tell; sockets in the network namespaces of containers are not among them.
     """
 
     source: str
@@ -213,6 +230,98 @@ class Inside(Struct, frozen=True, kw_only=True):
     listeners_why: str | None = None
     sshd: dict[str, str] | None = None
     sshd_why: str | None = None
+    owners_why: str | None = None
+    listeners_omitted: int = 0
+    firewall: tuple[Firewall, ...] | None = None
+    firewall_why: str | None = None
+
+
+# --- from node to node -----------------------------------------------------------------------------------------------
+
+
+class ReachState(StrEnum):
+    """How a TCP connect from one host to another ended, by its errno alone.
+
+    REFUSED: a reset came back, or a firewall's reject that looks the same. UNKNOWN: it was not tried, or not answered.
+    """
+
+    OPEN = "open"
+    REFUSED = "refused"
+    SILENT = "silent"
+    UNREACHABLE = "unreachable"
+    UNRESOLVED = "unresolved"
+    UNKNOWN = "unknown"
+
+
+class NodeReach(Struct, frozen=True, kw_only=True):
+    """One TCP connect from a host. ``address`` as asked, ``connected_to`` as it resolved there (None: it did not).
+
+    ``took_ms`` is the connect's own time on that host, until it was open or failed. ``own_end`` is its end of the
+    connection, ``address:port``.
+    """
+
+    host_id: str
+    address: str
+    port: int
+    state: ReachState
+    connected_to: str | None = None
+    errno_name: str | None = None
+    took_ms: float | None = None
+    own_end: str | None = None
+    detail: str = ""
+
+
+class HoldState(StrEnum):
+    """What became of the wish that a host listens on a port for a while."""
+
+    LISTENING = "listening"
+    IN_USE = "in_use"
+    DENIED = "denied"
+    UNKNOWN = "unknown"
+
+
+class PortHold(Struct, frozen=True, kw_only=True):
+    """A port that a host listened on for us. ``holder``: who has it instead, where that is known.
+
+    ``accepted`` and ``peers`` (bounded) are whose connections came, known once it ended; None before, or when its end
+    was not told.
+    """
+
+    host_id: str
+    port: int
+    state: HoldState
+    holder: Listener | None = None
+    accepted: int | None = None
+    peers: tuple[str, ...] = ()
+    detail: str = ""
+
+
+class PairOutcome(StrEnum):
+    """Whether one node can meet another on a port.
+
+    REACHABLE: connected, and the other's own listener saw this very connection. OPEN_UNCONFIRMED: something answered,
+    which the listener did not see as ours: address translation on the way, or another machine. BLOCKED: the listener
+    was there, the connect failed. PORT_TAKEN: another process has the port. UNKNOWN: one side could not be asked.
+    """
+
+    REACHABLE = "reachable"
+    OPEN_UNCONFIRMED = "open_unconfirmed"
+    BLOCKED = "blocked"
+    PORT_TAKEN = "port_taken"
+    UNKNOWN = "unknown"
+
+
+class PairReach(Struct, frozen=True, kw_only=True):
+    """The preflight of one pair: ``source`` connects to ``target``, which it knows by ``address``."""
+
+    source: str
+    target: str
+    address: str
+    port: int
+    outcome: PairOutcome
+    detail: str
+    reach: NodeReach | None = None
+    hold: PortHold | None = None
 
 
 class Evidence(Struct, frozen=True, kw_only=True):

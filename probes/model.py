@@ -1,7 +1,7 @@
 """The facts quarterdeck keeps, as frozen types with units in their names.
 
 What the agent sends *is* what is stored: the wire types (``Hello``, ``Sample``, ``Processes``, ``Note``) are decoded
-straight into these structs. Nested wire types are JSON arrays in field order (short lines, fast decoding); the four
+straight into these structs. Nested wire types are JSON arrays in field order (short lines, fast decoding); the five
 line types are JSON objects with a ``t`` tag. A value that could not be read is ``None``, and ``missing`` of the same
 object names the field and the reason; never 0.
 """
@@ -238,9 +238,79 @@ class Note(Struct, frozen=True, gc=False, tag_field="t", tag="n"):
     need: Text | None = None
 
 
-Line = Hello | Sample | Processes | Note
+class ListenerRow(Struct, frozen=True, array_like=True, gc=False):
+    """One listening TCP socket. ``user`` owns the process, or the socket where the process is not known."""
+
+    address: Text
+    port: Int
+    process: Text | None
+    pid: Int | None
+    user: Text | None
+
+
+class FirewallRow(Struct, frozen=True, array_like=True, gc=False):
+    """What one tool (nft, iptables, ip6tables) says: how many rules there are, and what happens to the rest of input.
+
+    ``input_policy``: ``accept`` or ``drop``; missing with ``unsupported`` where nothing hooks into input.
+    """
+
+    tool: Text
+    rules: Int | None
+    input_policy: Text | None
+    missing: Missing
+
+
+class InsideAnswer(Struct, frozen=True, array_like=True, gc=False):
+    """What a host says of its own sockets. Source: /proc/net/tcp{,6}, /proc/PID/fd, `sshd -T`, `nft`, `iptables`.
+
+    ``total`` is how many listeners there are, None when that is not known; ``listeners`` may be fewer, each port with
+    its widest address. Names in ``missing``: ``listeners`` (with some in the list: there are more ports), ``owners``,
+    ``sshd``, ``firewall``; ``words`` has what was said, by the same names and ``firewall.nft`` and the like.
+    """
+
+    listeners: Annotated[tuple[ListenerRow, ...], _MANY] | None
+    total: Int | None
+    sshd: Annotated[dict[Text, Text], Meta(max_length=32)] | None
+    firewall: Annotated[tuple[FirewallRow, ...], _FEW] | None
+    missing: Missing
+    words: Annotated[dict[Text, Text], _FEW]
+
+
+class ConnectAnswer(Struct, frozen=True, array_like=True, gc=False):
+    """How one TCP connect from a host ended. ``own_end`` is its own ``address:port`` of a connection that was made."""
+
+    state: Literal["open", "refused", "silent", "unreachable", "unresolved", "error"]
+    address: Text | None
+    errno_name: Text | None
+    took_ms: Float | None
+    own_end: Text | None
+    words: Text
+
+
+class HoldAnswer(Struct, frozen=True, array_like=True, gc=False):
+    """A port that a host was asked to listen on: first whether it does, later that it ended, and who had come."""
+
+    state: Literal["listening", "ended", "in_use", "denied", "error"]
+    holder: ListenerRow | None
+    accepted: Int
+    peers: Annotated[tuple[Text, ...], _FEW]
+    words: Text
+
+
+class Answer(Struct, frozen=True, gc=False, tag_field="t", tag="a"):
+    """The answer to a request with that token: one of the parts, or ``refused`` with the reason and words."""
+
+    token: Annotated[str, Meta(max_length=32)]
+    inside: InsideAnswer | None = None
+    connect: ConnectAnswer | None = None
+    hold: HoldAnswer | None = None
+    refused: Reason | None = None
+    detail: Text = ""
+
+
+Line = Hello | Sample | Processes | Note | Answer
 #: a line as it is decoded on arrival
-BriefLine = Hello | Brief | Processes | Note
+BriefLine = Hello | Brief | Processes | Note | Answer
 
 
 # --- what we configure -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from probes.demo.catalog import Fault
 from probes.demo.faults import WINDOWS, active, local_time
 from probes.demo.simulate import hello, processes, sample
 from probes.demo.wire import Inbox, encode_line, nonce_of
+from probes.model import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from probes.demo.catalog import HostSpec
     from probes.demo.wire import Request
 
+#: requests that only a real machine can answer
+_NOT_SIMULATED: Final = frozenset("lcb")
 HEARTBEAT_LIMIT_S: Final = 15.0
 PROCESSES_EVERY_S: Final = 30.0
 _FLOOD_LINES: Final = 40
@@ -142,6 +145,9 @@ class AgentStandIn(asyncssh.SSHServerSession[bytes]):
         elif request.verb == "i":
             self._interval_s = Inbox.interval(request.argument, self._interval_s)
             self._wake.set()
+        elif request.verb in _NOT_SIMULATED:
+            detail = "a simulated host has no sockets of its own"
+            self._write(encode_line(Answer(request.argument[:32], refused="unsupported", detail=detail)))
         elif request.verb == "q":
             self._end()
 

@@ -1,11 +1,11 @@
 """The agent: one file, standard library only, Python 3.6 or later.
 
 It is sent over stdin and never written to the host's disk. It prints one JSON line per interval (``encode``), in
-exactly the shapes of ``probes.model``: objects tagged ``t`` (``h`` hello, ``s`` sample, ``p`` processes, ``n`` note)
-whose nested values are arrays in field order. Importing this file does nothing; ``main(settings)`` runs the agent. The
-parsing functions and ``Host`` are also what turns the frames of the ``sh`` agent into the same samples, so both modes
-compute every number by the same code. A simulated host builds its lines with ``sample_line``, ``gpu_row`` and the like,
-or from the structs of ``probes.model`` with ``msgspec.to_builtins``, and writes ``encode`` of them.
+exactly the shapes of ``probes.model``: objects tagged ``t`` (``h`` hello, ``s`` sample, ``p`` processes, ``n`` note,
+``a`` answer) whose nested values are arrays in field order. Importing this file does nothing; ``main(settings)`` runs
+the agent. The parsing functions and ``Host`` are also what turns the frames of the ``sh`` agent into the same samples,
+so both modes compute every number by the same code. A simulated host builds its lines with ``sample_line``, ``gpu_row``
+and the like, or from the structs of ``probes.model`` with ``msgspec.to_builtins``, and writes ``encode`` of them.
 
 A value that could not be read is null, and a ``missing`` table names it with the reason (the names: see
 ``probes.model.Sample``).
@@ -13,6 +13,11 @@ A value that could not be read is null, and a ``missing`` table names it with th
 Requests on stdin, one a line: ``h TOKEN`` heartbeat, ``p 1``/``p 0`` process list every interval or every 30 s,
 ``i SECONDS`` interval, ``m N`` and N bytes (zlib of pynvml), ``q`` quit. The end of stdin, a broken stdout or 15 s
 without a heartbeat end the agent and its children.
+
+Requests with a TOKEN (letters and digits) are answered by a line of type ``a`` that carries it; nothing of this is
+done unless asked: ``l TOKEN`` listening sockets, settings of sshd, firewall; ``c TOKEN ADDRESS PORT MILLISECONDS`` one
+TCP connect from here; ``b TOKEN PORT SECONDS`` listen on a port, answered when it does and when it ended; ``e TOKEN``
+ends that before its time.
 
 What may hang runs in threads: NVML, file systems, docker and systemctl. The sample line is never held up by them: NVML
 values are at most ``max(3 s, 3 intervals)`` old, afterwards they are null with the reason ``timeout``.
@@ -45,6 +50,18 @@ MAX_GPU_PROCESSES = 256
 MAX_UNITS = 100
 MAX_CONTAINERS = 30
 MAX_TEXT = 256
+MAX_LISTENERS = 512
+MAX_SOCKETS_BYTES = 16 << 20
+MAX_ASKED = 32
+MAX_HELD = 8
+MAX_HOLD_S = 60
+MAX_PEERS = 256
+MAX_CONNECT_MS = 30000
+MAX_ANSWERS = 256
+OWNERS_S = 4.0
+INSIDE_S = 9.0
+PROGRAM_S = 3.0
+LINGER_S = 0.2
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -933,9 +950,12 @@ def kill_group(pid):
         return
 
 
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
 def which(program):
     """Where a program is, or None."""
-    for folder in os.environ.get("PATH", "/usr/bin:/bin").split(":") + ["/usr/local/bin", "/usr/bin", "/bin"]:
+    for folder in os.environ.get("PATH", "/usr/bin:/bin").split(":") + ["/usr/local/bin", "/usr/bin", "/bin", *_SBIN]:
         path = os.path.join(folder, program)
         if folder and os.access(path, os.X_OK):
             return path
@@ -1328,10 +1348,14 @@ class Gpus(object):
                 self.changed = True
             self.state = (began, rows, reason, processes)
             self.pending = False
-            try:
-                os.write(self._wake, b".")
-            except OSError:
-                pass  # full: the main loop is awake already
+            self.rouse()
+
+    def rouse(self):
+        """Wake the main loop; from any thread."""
+        try:
+            os.write(self._wake, b".")
+        except OSError:
+            pass  # full: the main loop is awake already
 
     def _failed(self, text):
         """Say it, and do not ask the driver again at once."""
@@ -1446,6 +1470,561 @@ def host_pynvml():
     return None
 
 
+# --- what is asked now and then: who listens here, can that node be reached ------------------------------------------
+
+_SOCKET = re.compile(
+    rb"^ *\d+: ([0-9A-Fa-f]{8}|[0-9A-Fa-f]{32}):([0-9A-Fa-f]{4}) [0-9A-Fa-f]+:[0-9A-Fa-f]{4} 0A"
+    rb" [0-9A-Fa-f:]+ [0-9A-Fa-f:]+ [0-9A-Fa-f]+ +(\d{1,10}) +\d+ (\d{1,20}) ",
+    re.M,
+)
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - it is compared with
+_MAPPED = b"\0" * 10 + b"\xff\xff"
+
+
+def parse_address(digits, order=sys.byteorder):
+    """The address in the hexadecimal words of /proc/net/tcp and tcp6; IPv4 mapped into IPv6 comes out as IPv4."""
+    import socket
+
+    raw = bytes.fromhex(digits)
+    if order == "little":  # each 32-bit word is printed as the number it is on that host
+        raw = b"".join(raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
+    if len(raw) == 16 and raw[:12] == _MAPPED:
+        raw = raw[12:]
+    return socket.inet_ntop(socket.AF_INET if len(raw) == 4 else socket.AF_INET6, raw)
+
+
+def parse_listeners(data):
+    """/proc/net/tcp or tcp6: [(address, port, uid, inode)] of the sockets that listen."""
+    out = []
+    for digits, port, uid, inode in _SOCKET.findall(data):
+        out.append((parse_address(digits.decode("ascii")), int(port, 16), int(uid), int(inode)))
+    return out
+
+
+def width_of(address):
+    """How wide a listening address is: 0 for all addresses, 1 for one of them, 2 for the loopback only."""
+    if address in _EVERYWHERE:
+        return 0
+    return 2 if address == "::1" or address.startswith("127.") else 1
+
+
+def select_listeners(rows):
+    """At most ``MAX_LISTENERS`` rows of [address, port, ...], and whether each port is there with its widest address.
+
+    A host with more sockets than that has most of them on a few ports, so further sockets of one port go first.
+    """
+    rows = sorted(rows, key=lambda row: (row[1], width_of(row[0]), row[0], row[3] or 0))
+    ranks = collections.defaultdict(int)
+    ranked = []
+    for row in rows:
+        ranks[row[1]] += 1
+        ranked.append((ranks[row[1]], row))
+    ranked.sort(key=lambda one: one[0])
+    shown = sorted((row for _, row in ranked[:MAX_LISTENERS]), key=lambda row: row[1])
+    return shown, len(ranks) <= MAX_LISTENERS
+
+
+def read_listeners(path, until):
+    """(rows of ``parse_listeners``, whether the file was read to its end): it lists all connections and may be long."""
+    rows = []
+    rest = b""
+    left = MAX_SOCKETS_BYTES
+    with open(path, "rb", 0) as file:
+        while True:
+            chunk = file.read(65536)
+            if not chunk:
+                return rows + parse_listeners(rest), True
+            left -= len(chunk)
+            head, newline, rest = (rest + chunk).rpartition(b"\n")
+            rows += parse_listeners(head + newline)
+            if left < 0 or len(rows) > 8 * MAX_LISTENERS or time.monotonic() > until:
+                return rows, False
+
+
+def socket_owners(proc, inodes, until):
+    """({inode: (pid, name)}, the reason why others have none or None). The kernel shows root all, others their own."""
+    wanted = set(inodes)
+    found = {}
+    # a socket of several processes: the first of them, but the service rather than the systemd that opened it for it
+    pids = sorted((int(name) for name in os.listdir(proc) if name.isdigit()), key=lambda pid: (pid == 1, pid))
+    denied = 1 not in pids  # hidepid: other people's are not even listed
+    for at, pid in enumerate(pids):
+        if not wanted:
+            break
+        if time.monotonic() > until:
+            return found, "timeout"
+        if not at & 63:
+            time.sleep(0.002)  # sampling goes first
+        denied = _sockets_of(proc, pid, wanted, found) == "denied" or denied
+    return found, ("denied" if denied else "unsupported") if wanted else None
+
+
+def _sockets_of(proc, pid, wanted, found):
+    """Move from ``wanted`` to ``found`` what this process has open; a reason when it may not be looked at."""
+    folder = "%s/%d/fd/" % (proc, pid)
+    try:
+        for name in os.listdir(folder):
+            try:
+                target = os.readlink(folder + name)
+            except OSError as error:
+                if error.errno == errno.ENOENT:  # closed meanwhile
+                    continue
+                raise
+            if target.startswith("socket:[") and int(target[8:-1]) in wanted:
+                inode = int(target[8:-1])
+                found[inode] = (pid, text_of(slurp("%s/%d/comm" % (proc, pid), 64).strip(), 64))
+                wanted.discard(inode)
+    except (OSError, ValueError) as error:
+        return reason_of(error)
+    return None
+
+
+SSHD_KEYS = frozenset(
+    "passwordauthentication kbdinteractiveauthentication permitrootlogin pubkeyauthentication permitemptypasswords "
+    "port x11forwarding maxauthtries".split()
+)
+
+
+def parse_sshd(text):
+    """`sshd -T`: the settings of ``SSHD_KEYS``; one that is there several times (port) has all its values."""
+    out = {}
+    for line in text.split("\n"):
+        key, _, value = line.strip().partition(" ")
+        if key.lower() in SSHD_KEYS and len(out.get(key.lower(), "")) < 64:
+            out[key.lower()] = (out.get(key.lower(), "") + " " + value[:64]).strip()
+    return out
+
+
+_POLICY = re.compile(r"type filter hook input [^;]*;[^;\n]*policy (accept|drop)")
+
+
+def parse_nft(text):
+    """`nft list ruleset`: (number of rules, the policy of the input hook or None)."""
+    rules = depth = 0
+    chain = False
+    for line in text.split("\n"):
+        word = line.split(None, 1)[:1]
+        if line.rstrip().endswith("{") and "}" not in line:
+            depth += 1
+            chain = depth == 2 and word == ["chain"]
+        elif word == ["}"]:
+            depth -= 1
+            chain = False
+        elif chain and word and word[0] not in ("type", "policy", "comment"):
+            rules += 1
+    policies = set(_POLICY.findall(text))
+    return rules, "drop" if "drop" in policies else "accept" if policies else None
+
+
+def parse_iptables(text):
+    """`iptables -S`: (number of rules, the policy of INPUT or None)."""
+    policy = re.search(r"^-P INPUT (\w{1,16})", text, re.M)
+    return len(re.findall(r"^-A ", text, re.M)), policy.group(1).lower() if policy else None
+
+
+def said_reason(said):
+    """The wire reason in what a failed program said."""
+    for words in ("ermission denied", "not permitted", "must be root", "no hostkeys available"):
+        if words in said:
+            return "denied"
+    return "error"
+
+
+def first_words(said):
+    """The first line a program said, bounded."""
+    return said.strip().split("\n")[0][:MAX_TEXT]
+
+
+def ask_program(argv, children, until):
+    """(stdout or None, reason or None, what it said) of a short program."""
+    left = min(PROGRAM_S, until - time.monotonic())
+    if left <= 0:
+        return None, "timeout", "no time was left to ask"
+    try:
+        status, out, err = run_program(argv, children, left)
+    except OSError as error:
+        return None, reason_of(error), str(error)
+    if status is None:
+        return None, "timeout", "no answer in %.1f s" % (left,)
+    if status:
+        return None, said_reason(err + out), first_words(err or out) or "exit status %d" % (status,)
+    return out, None, ""
+
+
+def firewall_row(tool, path, children, until):
+    """[tool, rules, policy of input, missing] and what it said."""
+    argv = [path, "list", "ruleset"] if tool == "nft" else [path, "-S"]
+    if tool != "nft":
+        version = ask_program([path, "-V"], children, until)[0] or ""
+        if "nf_tables" not in version:
+            # the legacy tool would load its tables into the kernel just by being asked; without tables there is no rule
+            try:
+                if not slurp("/proc/net/%s_tables_names" % (tool[:-6],), 256).strip():
+                    return [tool, 0, None, {"input_policy": "unsupported"}], ""
+            except OSError as error:
+                if error.errno == errno.ENOENT:
+                    return [tool, 0, None, {"input_policy": "unsupported"}], ""
+                return [tool, None, None, dict.fromkeys(("rules", "input_policy"), reason_of(error))], str(error)
+    out, reason, said = ask_program(argv, children, until)
+    if out is not None and len(out) >= 1 << 20:
+        reason, said = "error", "the rules are longer than 1 MiB"
+    if reason:
+        return [tool, None, None, dict.fromkeys(("rules", "input_policy"), reason)], said
+    rules, policy = parse_nft(out) if tool == "nft" else parse_iptables(out)
+    return [tool, rules, policy, {} if policy else {"input_policy": "unsupported"}], ""
+
+
+def answer_line(token, **more):
+    """The answer to a request: ``inside``, ``connect`` or ``hold`` (arrays), or ``refused`` (a reason), ``detail``."""
+    line = {"t": "a", "token": token}
+    line.update(more)
+    return line
+
+
+_NAME = re.compile(r"[0-9A-Za-z_:][0-9A-Za-z._:%-]{0,252}$")
+
+
+def connect_words(words):
+    """(address, port, seconds) of a connect request; ValueError says what is wrong with it."""
+    address, port, limit_ms = [word.decode("ascii") for word in words]
+    if not _NAME.match(address):
+        raise ValueError("no address: %r" % (address[:60],))
+    return address, number_word(port, 1, 65535, "port"), number_word(limit_ms, 1, MAX_CONNECT_MS, "timeout") / 1000.0
+
+
+def number_word(word, low, high, what):
+    """A whole number of a request within its bounds."""
+    if not re.match(r"[0-9]{1,9}$", word) or not low <= int(word) <= high:
+        raise ValueError("no %s from %d to %d: %r" % (what, low, high, word[:20]))
+    return int(word)
+
+
+def spell_end(where):
+    """One end of a connection as text."""
+    return "[%s]:%d" % where[:2] if ":" in where[0] else "%s:%d" % where[:2]
+
+
+_CONNECT_STATES = {
+    0: "open",
+    errno.ECONNREFUSED: "refused",
+    errno.EAGAIN: "silent",
+    errno.EINPROGRESS: "silent",
+    errno.ETIMEDOUT: "silent",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTDOWN: "unreachable",
+    errno.ENETDOWN: "unreachable",
+    errno.EACCES: "unreachable",
+    errno.EPERM: "unreachable",
+}
+
+
+def connect_once(family, where, limit_s):
+    """[state, address, errno name, milliseconds, our end, words] of one TCP connect."""
+    import socket
+
+    own = None
+    words = ""
+    began = time.monotonic()
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            sock.settimeout(limit_s)
+            code = sock.connect_ex(where)
+            if code == 0:
+                own = spell_end(sock.getsockname())
+                if sock.getsockname()[:2] == sock.getpeername()[:2]:
+                    # nobody listens, but our own end was given this very port: TCP then connects to itself
+                    code, own, words = errno.ECONNREFUSED, None, "nothing listens: the connect met itself"
+    except OSError as error:
+        code, words = error.errno or errno.EIO, str(error)
+    took_ms = round((time.monotonic() - began) * 1000, 3)
+    state = _CONNECT_STATES.get(code, "error")
+    name = None
+    if state == "silent":
+        name = "ETIMEDOUT"
+    elif code:
+        name = errno.errorcode.get(code, str(code))
+    return [state, where[0], name, took_ms, own, words[:MAX_TEXT]]
+
+
+def try_connect(address, port, limit_s):
+    """``connect_once`` to an address, or to the addresses of a name in turn until one is open, as a client does."""
+    import socket
+
+    until = time.monotonic() + limit_s
+    try:
+        found = socket.getaddrinfo(address, port, 0, socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return ["unresolved", None, None, None, None, str(error)[:MAX_TEXT]]
+    targets = []
+    for family, _, _, _, where in found:
+        if (family, where) not in targets and len(targets) < 4:
+            targets.append((family, where))
+    result = ["unresolved", None, None, None, None, "the name took longer than %g s" % (limit_s,)]
+    for at, (family, where) in enumerate(targets):
+        left = until - time.monotonic()
+        if left <= 0:
+            break
+        result = connect_once(family, where, left / (len(targets) - at))
+        if result[0] == "open":
+            break
+    return result
+
+
+def open_port(port):
+    """A socket that listens on a port of all addresses; OSError when that cannot be had."""
+    import socket
+
+    try:
+        return _listening(socket.AF_INET6, "::", port)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EPERM):
+            raise
+    return _listening(socket.AF_INET, "0.0.0.0", port)  # noqa: S104 - a host without IPv6; all addresses are the point
+
+
+def _listening(family, address, port):
+    import socket
+
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what is left of old connections is nobody
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind((address, port))
+        sock.listen(128)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Requests(object):
+    """What the watcher asks now and then: each in a thread of its own, bounded, answered by a line with its token."""
+
+    def __init__(self, proc, users, children, answer):
+        self.proc = proc
+        self.users = users
+        self.children = children
+        self.answer = answer
+        self.lock = threading.Lock()
+        self.busy = 0
+        self.looking = threading.Semaphore(2)
+        self.held = {}
+
+    def take(self, verb, words):
+        """Start on one request; what is wrong with it is answered, unless even its token is."""
+        token = words[0].decode("ascii", "replace")
+        if not re.match(r"[0-9A-Za-z]{1,32}$", token):
+            raise ValueError("no token")
+        try:
+            if verb == b"l":
+                self.start(token, self.inside)
+            elif verb == b"c":
+                self.start(token, self.connect, *connect_words(words[1:]))
+            elif verb == b"b":
+                port, seconds = [word.decode("ascii") for word in words[1:]]
+                self.hold(
+                    token, number_word(port, 1, 65535, "port"), number_word(seconds, 1, MAX_HOLD_S, "number of seconds")
+                )
+            else:
+                self.release(token)
+        except ValueError as error:
+            self.refuse(token, "error", str(error))
+
+    def refuse(self, token, reason, detail):
+        self.answer(answer_line(token, refused=reason, detail=detail[:MAX_TEXT]))
+
+    def start(self, token, work, *args):
+        """Run ``work`` in a thread; False when there are too many already."""
+        with self.lock:
+            free = self.busy < MAX_ASKED
+            self.busy += free
+        if not free:
+            self.refuse(token, "error", "busy: %d requests are being worked on" % (self.busy,))
+            return False
+        try:
+            threading.Thread(target=self._run, args=(token, work) + args, daemon=True).start()
+        except RuntimeError as error:  # no more threads here
+            self._done()
+            self.refuse(token, "error", str(error))
+            return False
+        return True
+
+    def _done(self):
+        with self.lock:
+            self.busy -= 1
+
+    def _run(self, token, work, *args):
+        try:
+            line = work(token, *args)
+        except Exception as error:
+            line = answer_line(token, refused="error", detail=("%s: %s" % (type(error).__name__, error))[:MAX_TEXT])
+        self._done()
+        self.answer(line)
+
+    # --- who listens ---
+
+    def inside(self, token):
+        if not self.looking.acquire(False):
+            return answer_line(token, refused="error", detail="busy: the last two looks are not done yet")
+        try:
+            until = time.monotonic() + INSIDE_S
+            missing, words = {}, {}
+            rows, total = self.listeners(missing, words, time.monotonic() + OWNERS_S)
+            sshd = self.sshd(missing, words, until)
+            firewall = self.firewall(missing, words, until)
+            return answer_line(token, inside=[rows, total, sshd, firewall, missing, words])
+        finally:
+            self.looking.release()
+
+    def sockets(self, missing, words, until):
+        """Rows of ``parse_listeners`` of both families, or None; a reason in ``missing`` when they are not all."""
+        rows = []
+        for name in ("tcp", "tcp6"):
+            try:
+                got, whole = read_listeners("%s/net/%s" % (self.proc, name), until)
+            except OSError as error:
+                if name == "tcp6" and error.errno == errno.ENOENT:  # a kernel without IPv6
+                    continue
+                missing["listeners"] = reason_of(error)
+                words["listeners"] = "%s: %s" % (name, error.strerror)
+                continue
+            rows += got
+            if not whole:
+                missing["listeners"] = "timeout"
+                words["listeners"] = "%s is too long to be read to its end" % (name,)
+        return rows if rows or "listeners" not in missing else None
+
+    def listeners(self, missing, words, until, port=None):
+        """(rows of [address, port, process, pid, user], how many there are or None when that is not known)."""
+        sockets = self.sockets(missing, words, until)
+        if sockets is None:
+            return None, None
+        sockets = sorted(row for row in sockets if port is None or row[1] == port)
+        wanted = {inode for _, _, _, inode in sockets if inode}
+        owners, why = socket_owners(self.proc, wanted, until)
+        seen = set()  # several sockets on one port (SO_REUSEPORT) of one process are one row
+        for address, number, uid, inode in sockets:
+            pid, name = owners.get(inode, (None, None))
+            user = self.users.name(uid) if pid is None else user_of(pid, self.users, self.proc)
+            seen.add((number, address, pid or 0, name, user))
+        rows = [[address, number, name, pid or None, user] for number, address, pid, name, user in seen]
+        shown, whole = select_listeners(rows)
+        if not whole and "listeners" not in missing:
+            missing["listeners"], words["listeners"] = "error", "more than %d ports are listened on" % (MAX_LISTENERS,)
+        if any(row[3] is None for row in shown):
+            missing["owners"] = why or "unsupported"
+        return shown, None if "listeners" in missing else len(rows)
+
+    def sshd(self, missing, words, until):
+        program = which("sshd")
+        out, reason, said = None, "unsupported", "no sshd here"
+        if program is not None:
+            out, reason, said = ask_program([program, "-T"], self.children, until)
+        if reason:
+            missing["sshd"], words["sshd"] = reason, said
+            return None
+        return parse_sshd(out)
+
+    def firewall(self, missing, words, until):
+        rows = []
+        for tool in ("nft", "iptables", "ip6tables"):
+            program = which(tool)
+            if program is None:
+                continue
+            row, said = firewall_row(tool, program, self.children, until)
+            rows.append(row)
+            if said:
+                words["firewall." + tool] = said
+        if not rows:
+            missing["firewall"], words["firewall"] = "unsupported", "neither nft nor iptables here"
+        return rows or None
+
+    # --- from node to node ---
+
+    def connect(self, token, address, port, limit_s):
+        return answer_line(token, connect=try_connect(address, port, limit_s))
+
+    def hold(self, token, port, seconds):
+        """Listen on a port for a while, from this very moment: what is asked next may already count on it."""
+        if len(self.held) >= MAX_HELD or token in self.held:
+            self.refuse(token, "error", "busy: %d ports are held" % (len(self.held),))
+            return
+        try:
+            sock = open_port(port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                self.start(token, self.who_has, port)
+            else:
+                state = "denied" if reason_of(error) == "denied" else "error"
+                self.answer(answer_line(token, hold=[state, None, 0, [], str(error)[:MAX_TEXT]]))
+            return
+        sock.setblocking(False)
+        ears, self.held[token] = os.pipe()
+        if not self.start(token, self.accept, sock, ears, time.monotonic() + seconds):
+            self.let_go(token, sock, ears)
+
+    def who_has(self, token, port):
+        missing, words = {}, {}
+        rows, _ = self.listeners(missing, words, time.monotonic() + OWNERS_S, port)
+        detail = "" if rows else "by a socket that does not listen, or one that cannot be seen from here"
+        return answer_line(token, hold=["in_use", rows[0] if rows else None, 0, [], detail])
+
+    def accept(self, token, sock, ears, until):
+        """Close every connection at once, and say in the end whose they were."""
+        accepted, peers = 0, []
+        self.answer(answer_line(token, hold=["listening", None, 0, [], ""]))
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.register(ears, select.POLLIN)
+        try:
+            while time.monotonic() < until:
+                for fd, _ in poll.poll(1000 * max(until - time.monotonic(), 0.001)):
+                    if fd == ears:
+                        # who has connected may still be on the way to the queue
+                        until = min(until, time.monotonic() + LINGER_S)
+                        poll.unregister(ears)
+                accepted += take_peers(sock, peers)
+        finally:
+            self.let_go(token, sock, ears)
+        return answer_line(token, hold=["ended", None, accepted, peers, ""])
+
+    def let_go(self, token, sock, ears):
+        with self.lock:
+            os.close(self.held.pop(token))
+        os.close(ears)
+        sock.close()
+
+    def release(self, token):
+        """End a listening before its time."""
+        with self.lock:
+            if token in self.held:
+                os.write(self.held[token], b".")
+
+
+def take_peers(sock, peers):
+    """Accept and close what waits, some at a time; how many there were."""
+    for count in range(64):
+        try:
+            peer, where = sock.accept()
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return count
+            if error.errno != errno.ECONNABORTED:  # one that is gone already has been here
+                raise
+        else:
+            peer.close()
+            if len(peers) < MAX_PEERS:
+                peers.append(spell_end((plain_address(where[0]), where[1])))
+    return 64
+
+
+def plain_address(text):
+    """An address without the prefix of IPv4 in IPv6."""
+    return text[7:] if text.startswith("::ffff:") and "." in text else text
+
+
 # --- the agent -------------------------------------------------------------------------------------------------------
 
 
@@ -1467,6 +2046,7 @@ class Agent(object):
         self.processes_at = None
         self.note_lines = collections.deque()  # other threads append
         self.noted = set()
+        self.answers = collections.deque()  # the same
         self.children = set()
         self.hello = None
         self.cpu_before = None
@@ -1487,6 +2067,7 @@ class Agent(object):
         self.uptime_file = ProcFile(self.proc + "/uptime", b"\n")
         self.statm = ProcFile(self.proc + "/self/statm", b"\n")
         self.gpus = Gpus(self.note, self.need_pynvml)
+        self.requests = Requests(self.proc, self.users, self.children, self.answer)
 
     # --- its own word ---
 
@@ -1498,6 +2079,12 @@ class Agent(object):
 
     def need_pynvml(self):
         self.note_lines.append(note_line("nvml", "this host has no usable pynvml", "pynvml"))
+
+    def answer(self, line):
+        """Say what was asked for; from any thread. A watcher that does not read loses the newest."""
+        if len(self.answers) < MAX_ANSWERS:
+            self.answers.append(line)
+            self.gpus.rouse()
 
     # --- life and death ---
 
@@ -1560,6 +2147,7 @@ class Agent(object):
             self.flush()
         if 0 in readable:
             self.read_requests()
+        self.send_answers()
         return before != self.interval_s
 
     def read_requests(self):
@@ -1603,6 +2191,8 @@ class Agent(object):
                 self.blob_left = min(max(int(words[1]), 0), 1 << 22)
             elif verb == b"q":
                 self.die()
+            elif verb in (b"l", b"c", b"b", b"e"):
+                self.requests.take(verb, words[1:])
         except (ValueError, IndexError):
             self.note("agent", "a request that makes no sense: %r" % (b" ".join(words)[:60],))
 
@@ -1625,6 +2215,12 @@ class Agent(object):
         except OSError:
             self.die()
         self.out = self.out[sent:]
+
+    def send_answers(self):
+        """One after the other, each when the watcher has taken what came before: samples are not held up by many."""
+        while self.answers and not self.out:
+            self.send(self.answers.popleft())
+            self.flush()
 
     def tick(self):
         """Write one sample and what else is due; nothing when the watcher has not taken the last one yet."""

@@ -7,6 +7,7 @@
 #   g ...         nvidia-smi --query-gpu lines          G status  it exited
 #   M/D ...       mounts, df lines       P/U/W ...      processes, their owners, passwd
 #   A/L/T ...     nvidia-smi apps, -L, table            K ...     kernel log      S/C ...  systemd, docker
+#   Q token ...   answers to requests
 # Several lines of a source travel in one, with ";" (what we compose) or a unit separator (what programs print) between
 # them. Lines stay under 4,000 bytes, so that several writers do not mix inside one.
 #
@@ -294,6 +295,54 @@ units() {
   echo "S ."
 }
 
+# inside TOKEN: the sockets that listen, and settings of sshd. Whose the sockets are would cost a shell a process each
+# to find out, and the firewall's rules one for each line: neither is asked here.
+inside() {
+  for file in tcp tcp6; do sockets "$1" "$file"; done
+  PATH=$PATH:/usr/sbin:/sbin
+  if command -v sshd >/dev/null; then settings "$1"; else echo "Q $1 x absent"; fi
+  echo "Q $1 ."
+}
+# s ADDRESS:PORT UID for each, as the kernel writes them; f FILE STATUS when grep is done with it
+sockets() {
+  if [ ! -e "/proc/net/$2" ]; then
+    echo "Q $1 f $2 absent"
+    return
+  fi
+  {
+    child grep ' 0A ' "/proc/net/$2"
+    echo "status $?"
+  } | {
+    me k
+    buf=
+    count=0
+    while read -r slot local remote state queues timer retrans uid rest; do
+      count=$((count + 1))
+      [ "$slot" = status ] && put Q "$1 f $2 $local"
+      [ "$state" = 0A ] && [ "$count" -le 4000 ] && put Q "$1 s $local $uid"
+    done
+    flush Q
+  }
+}
+# k KEY VALUE for each; x STATUS and the first other word when sshd is done
+settings() {
+  {
+    child sshd -T 2>&1
+    echo "status $?"
+  } | {
+    me k
+    said=
+    while read -r key value; do
+      case $key in
+      passwordauthentication | kbdinteractiveauthentication | permitrootlogin | pubkeyauthentication | port | \
+        permitemptypasswords | x11forwarding | maxauthtries) printf 'Q %s k %s %.64s\n' "$1" "$key" "$value" ;;
+      status) printf 'Q %s x %s %.200s\n' "$1" "$value" "$said" ;;
+      *) [ -n "$said" ] || said="$key $value" ;;
+      esac
+    done
+  }
+}
+
 # due NAME SECONDS: true when that much has passed since it was last true (and at first)
 due() {
   eval "last=\${due_$1:-}"
@@ -392,6 +441,25 @@ hello() {
   echo "H ."
 } 2>/dev/null
 
+# look TOKEN: answer in the background, at most two at once (one may just be about to end)
+look() {
+  alive=
+  for pid in $QD_LOOKS; do
+    read -r stat <"/proc/$pid/stat" && case ${stat##*) } in Z*) ;; *) alive="$alive $pid" ;; esac
+  done 2>/dev/null
+  set -- "$1" $alive
+  if [ $# -gt 2 ]; then
+    echo "Q $1 no error busy: the last looks are not done yet"
+    return
+  fi
+  (
+    exec 5>&-
+    me k
+    inside "$1"
+  ) </dev/null 2>/dev/null &
+  QD_LOOKS="$alive $!"
+}
+
 start_ticker() {
   if [ -n "$QD_TICKER" ]; then
     kill "$QD_TICKER" 2>/dev/null
@@ -427,7 +495,7 @@ renew() {
 reader() {
   exec 5>&1 1>&3 3>&-
   read -r QD_READER rest </proc/self/stat
-  QD_SLEEPER= QD_TICKER= QD_SMI= QD_HAVE_SMI= every=0
+  QD_SLEEPER= QD_TICKER= QD_SMI= QD_HAVE_SMI= QD_LOOKS= every=0
   command -v nvidia-smi >/dev/null 2>&1 && QD_HAVE_SMI=yes
   renew
   hello
@@ -455,6 +523,8 @@ reader() {
         ;;
       esac
       ;;
+    l) look "${value:--}" ;;
+    c | b) echo "Q ${value:--} no unsupported a host without Python cannot be asked this" ;;
     q) break ;;
     esac
   done

@@ -130,7 +130,11 @@ class Procs:
     def user(self, pid: int) -> str | None:
         """The owner's name, or number, or None."""
         uid = self._uids.get(pid)
-        return None if uid is None else self._names.get(uid, str(uid))
+        return None if uid is None else self.user_name(uid)
+
+    def user_name(self, uid: int) -> str:
+        """The name of a user id, or its number."""
+        return self._names.get(uid, str(uid))
 
     def finish(
         self, text: str, ticks_per_s: int, gpus: Sequence[tuple[int, smi.App]] | None, why: Missing

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import msgspec
 
 from probes.hosts import agent
+from probes.hosts.frame_answers import Asked
 from probes.hosts.frame_gpus import GpuFrames
 from probes.hosts.frame_parts import Mounts, Procs, Units, Xids, uptime_of
 from probes.hosts.protocol import LineError
@@ -50,6 +51,7 @@ class FrameDecoder:
         self._procs = Procs()
         self._xids = Xids()
         self._units = Units()
+        self._asked = Asked(self._procs.user_name)
         self._handlers: dict[str, Callable[[str], Sequence[Line]]] = {
             "B": self._begin,
             "E": self._end,
@@ -68,6 +70,7 @@ class FrameDecoder:
             "K": lambda text: self._xids.line(text) or (),
             "S": self._unit_line,
             "C": lambda text: self._units.docker(text) or (),
+            "Q": self._asked.item,
         }
         self._known = frozenset(self._handlers) | frozenset(_PARTS) | {"a"}
 

@@ -7,6 +7,7 @@ heartbeats and silence are looked at by the supervisor's one timer through ``tic
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import sys
@@ -14,7 +15,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from probes import clock
-from probes.errors import AgentError, LinkError
+from probes.errors import AgentError, AskError, LinkError
 from probes.fleet import new_link
 from probes.hosts import bootstrap
 from probes.hosts.channels import LocalPipe, SshPipe, open_local, open_ssh
@@ -23,11 +24,12 @@ from probes.model import LinkState
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator
     from typing import TypeVar
 
     from probes.config import Intervals, Settings
     from probes.fleet import Fleet
+    from probes.hosts.questions import Question
     from probes.hosts.transport import Connection, Transport
     from probes.model import Host, Link
 
@@ -96,6 +98,30 @@ class HostSession:
         self._watch_processes = wanted
         if self._stream is not None:
             self._stream.request(b"p 1\n" if wanted else b"p 0\n")
+
+    @contextlib.contextmanager
+    def asking(self) -> Generator[Question]:
+        """A question to the running agent.
+
+        Raises:
+            AskError: there is none, or too much is asked of it.
+        """
+        stream = self._stream
+        if stream is None or not stream.first.done():
+            record = self._fleet.hosts.get(self.host.id)
+            state = record.link.state.value.replace("_", " ") if record is not None else "not watched"
+            cause = record.link.cause if record is not None else None
+            raise AskError(f"no live link to ask over: {state}" + (f": {cause}" if cause else ""), layer="agent")
+        record = self._fleet.hosts.get(self.host.id)
+        bad_lines = record.bad_lines if record is not None else 0
+        try:
+            with stream.questions.open() as question:
+                yield question
+        except AskError as error:
+            if record is None or record.bad_lines == bad_lines:
+                raise
+            words = f"{error.cause}; a line that cannot be used came meanwhile: {record.bad_text}"
+            raise AskError(words, layer=error.layer) from None
 
     def _poke(self) -> None:
         self._wake.set()

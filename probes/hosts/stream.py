@@ -19,7 +19,8 @@ from probes.errors import AgentError, LinkError, LostError
 from probes.hosts import bootstrap
 from probes.hosts.frames import FrameDecoder
 from probes.hosts.protocol import JsonDecoder, LineError, LineSplitter
-from probes.model import Brief, Hello, LinkState, Note, Processes
+from probes.hosts.questions import Questions
+from probes.model import Answer, Brief, Hello, LinkState, Note, Processes
 from probes.text import clean, clean_bytes
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class AgentStream:
         self.hostname_ms: float | None = None
         self.stderr = ""
         self.exit_status: int | None = None
+        self.questions = Questions(self.request)
         self._fleet, self._host_id, self._nonce = fleet, host_id, nonce
         self._interval_s = interval_s
         self._on_live = on_live
@@ -132,6 +134,7 @@ class AgentStream:
         """End the stream with a cause; later causes are ignored."""
         if not self.ended.done():
             self.ended.set_result(error)
+            self.questions.end(error)
 
     # --- the session's side ---
 
@@ -229,6 +232,9 @@ class AgentStream:
             if self.hostname_ms is None:
                 self.hostname_ms = (clock.boot_s() - self.opened_at_boot_s) * 1000
             fleet.set_hello(host_id, item)
+        elif isinstance(item, Answer):
+            if not self.questions.take(item):
+                fleet.set_bad_line(host_id, "an answer that nobody waits for")
         elif isinstance(item, Note):
             self._take_note(item)
 

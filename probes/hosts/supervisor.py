@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 
 from probes import clock
+from probes.evidence import HoldState, PortHold
 from probes.fleet import new_link
+from probes.hosts import inside as asked
 from probes.hosts.asker import Asker, NobodyToAsk
 from probes.hosts.collector import Collector
 from probes.hosts.session import HostSession
@@ -21,7 +24,10 @@ from probes.reach.services import ServiceProber
 from probes.reach.tunnel import TunnelRefused, TunnelUnavailable
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
     from probes.config import Settings
+    from probes.evidence import Inside, NodeReach
     from probes.fleet import Fleet
     from probes.model import Host
 
@@ -32,6 +38,7 @@ _SLICES: Final = 10
 #: a tick this much later than planned on the suspend-counting clock, but not on the other, is a suspend
 _SLEPT_S: Final = 3.0
 _CLOSE_S: Final = 5.0
+_NOT_WATCHED: Final = "this host is not watched"
 
 
 class Supervisor:
@@ -103,6 +110,28 @@ class Supervisor:
     def probe_services(self, host_id: str) -> None:
         """Probe a host's services now."""
         self._prober.probe_now(host_id)
+
+    async def inside(self, host_id: str, timeout_s: float = 12.0) -> Inside:
+        """What a host says of its own sockets, sshd and firewall; without an answer, the reason."""
+        session = self._sessions.get(host_id)
+        return asked.nothing_known(_NOT_WATCHED) if session is None else await asked.inside_of(session, timeout_s)
+
+    async def connect_from(self, host_id: str, address: str, port: int, timeout_s: float = 3.0) -> NodeReach:
+        """One TCP connect from a host to an address or a name as that host sees it, at most ``timeout_s`` (30) long."""
+        session = self._sessions.get(host_id)
+        if session is None:
+            return asked.not_tried(host_id, address, port, _NOT_WATCHED)
+        return await asked.connect_from(session, address, port, timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def holding(self, host_id: str, port: int, seconds: float) -> AsyncGenerator[asked.Hold]:
+        """Have a host listen on a port of all its addresses while the block runs, at most ``seconds`` (60)."""
+        session = self._sessions.get(host_id)
+        if session is None:
+            yield asked.Hold(PortHold(host_id=host_id, port=port, state=HoldState.UNKNOWN, detail=_NOT_WATCHED))
+            return
+        async with asked.holding(session, port, seconds) as hold:
+            yield hold
 
     def apply(self, settings: Settings) -> None:
         """Take a reloaded configuration: new hosts start, removed ones end, changed ones start anew, others stay."""

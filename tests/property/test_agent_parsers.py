@@ -24,7 +24,7 @@ CELLS = st.one_of(
 COLUMNS = sorted(
     {column for _, columns in smi.NUMBERS.values() for column in columns} | {"index", "uuid", "name", "pstate"}
 )
-LETTERS = "BEHhgGALTMDPUWKSCcmlnda"
+LETTERS = "BEHhgGALTMDPUWKSCQcmlnda"
 
 
 @given(st.text(max_size=40), st.sampled_from(NUMBERS))

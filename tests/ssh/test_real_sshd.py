@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from probes.model import LinkState
-from tests.support.sshd import Keys, RealSshd, children_of
+from tests.support.sshd import Keys, RealSshd, children_of, without_python
 from tests.support.watching import settings_for, watching
 
 pytestmark = pytest.mark.needs("sshd")
@@ -78,7 +78,7 @@ async def test_a_dead_server_is_refused_and_comes_back(tmp_path: Path, keys: Key
 @pytest.mark.needs("root")
 async def test_a_frozen_watcher_loses_its_agents_by_the_heartbeat_rule(tmp_path: Path, keys: Keys, mode: str) -> None:
     """SIGSTOP is a laptop whose lid closed: no end of stdin, only silence. The host must be rid of us in 15 s."""
-    extra = "" if mode == "python" else f"SetEnv PATH={_without_python(tmp_path)}"
+    extra = "" if mode == "python" else f"SetEnv PATH={without_python(tmp_path)}"
     with RealSshd(tmp_path / "sshd", keys, extra=extra) as server:
         config = tmp_path / "config.toml"
         host = server.host()
@@ -119,18 +119,6 @@ async def _no_agent(server: RealSshd, limit_s: float) -> None:
             return
         assert loop.time() < end, names
         await asyncio.sleep(0.1)
-
-
-def _without_python(tmp_path: Path) -> str:
-    """A PATH that has everything but Python."""
-    folder = tmp_path / "bin"
-    folder.mkdir(exist_ok=True)
-    for source in ("/usr/bin", "/bin"):
-        for program in Path(source).iterdir():
-            link = folder / program.name
-            if not program.name.startswith(("python", "platform-python")) and not link.exists():
-                link.symlink_to(program)
-    return str(folder)
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from probes.hosts import bootstrap
 from probes.hosts.frames import FrameDecoder
 from probes.hosts.protocol import LineError, decode
-from probes.model import Hello, Line, Note, Processes, Sample
+from probes.model import Answer, Hello, Line, Note, Processes, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-_T = TypeVar("_T", Hello, Sample, Processes, Note)
+_T = TypeVar("_T", Hello, Sample, Processes, Note, Answer)
 TIMEOUT_S = 20.0
 
 

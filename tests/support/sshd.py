@@ -160,6 +160,18 @@ def children_of(pid: int) -> list[int]:
     return found
 
 
+def without_python(folder: Path) -> str:
+    """A PATH that has everything but Python."""
+    folder /= "bin"
+    folder.mkdir(exist_ok=True)
+    for source in ("/usr/bin", "/bin"):
+        for program in Path(source).iterdir():
+            link = folder / program.name
+            if not program.name.startswith(("python", "platform-python")) and not link.exists():
+                link.symlink_to(program)
+    return str(folder)
+
+
 async def _pump(source: Any, sink: Any) -> None:
     """Copy until the end of the source, then end the sink; either side may vanish."""
     with contextlib.suppress(BrokenPipeError, ConnectionError, asyncssh.Error):
