@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +26,19 @@ REGION = "ap-northeast-1"
 NOWHERE = "http://127.0.0.1:1"
 
 
+@cache
+def _loader(search_path: str | None = None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(search_path)
+
+
 def isolate(monkeypatch: pytest.MonkeyPatch, folder: Path, endpoint: str = NOWHERE) -> None:
     """Nothing of the real environment: no ~/.aws, no metadata service, credentials that open nothing, loopback only."""
+    import botocore.session
+
+    # the model of EC2 takes long to parse, and each session would parse it anew
+    monkeypatch.setattr(botocore.session, "create_loader", _loader)
     for name in list(os.environ):
         if name.startswith("AWS_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
@@ -136,3 +149,147 @@ class Recorded:
 
     def aws(self, **options: Any) -> Aws:
         return Aws(AwsOptions(**{"region": REGION, **options}), configure=self)
+
+
+def world() -> dict[str, Any]:
+    """A healthy host as AWS describes it, by method; a fresh copy each time."""
+    group, interface = "sg-1", "eni-1"
+    address, instance = "3.115.141.166", "i-0123456789abcdef0"
+    association = {"AllocationId": "eipalloc-1", "AssociationId": "eipassoc-1", "PublicIp": address}
+    own_interface = {
+        "NetworkInterfaceId": interface,
+        "SubnetId": "subnet-1",
+        "VpcId": "vpc-1",
+        "PrivateIpAddress": "10.0.1.4",
+        "PrivateIpAddresses": [{"Primary": True, "PrivateIpAddress": "10.0.1.4"}],
+        "Ipv6Addresses": [],
+        "Groups": [{"GroupId": group, "GroupName": "gpu"}],
+    }
+    return {
+        "describe_network_interfaces": {
+            "NetworkInterfaces": [
+                {
+                    **own_interface,
+                    "AvailabilityZone": f"{REGION}a",
+                    "Association": {**association, "IpOwnerId": "123456789012"},
+                    "Attachment": {"InstanceId": instance, "DeviceIndex": 0, "Status": "attached"},
+                }
+            ]
+        },
+        "describe_addresses": {
+            "Addresses": [{**association, "Domain": "vpc", "NetworkInterfaceId": interface, "InstanceId": instance}]
+        },
+        "describe_instances": {
+            "Reservations": [
+                {
+                    "Instances": [
+                        {
+                            "InstanceId": instance,
+                            "State": {"Code": 16, "Name": "running"},
+                            "InstanceType": "g4dn.xlarge",
+                            "InstanceLifecycle": "spot",
+                            "LaunchTime": datetime(2025, 1, 2, 3, 4, 5, tzinfo=UTC),
+                            "Placement": {"AvailabilityZone": f"{REGION}a"},
+                            "PublicIpAddress": address,
+                            "NetworkInterfaces": [
+                                {
+                                    **own_interface,
+                                    "Association": {"PublicIp": address, "IpOwnerId": "123456789012"},
+                                    "Attachment": {"DeviceIndex": 0, "Status": "attached"},
+                                }
+                            ],
+                            "MetadataOptions": {
+                                "HttpTokens": "optional",
+                                "HttpPutResponseHopLimit": 1,
+                                "HttpEndpoint": "enabled",
+                            },
+                        }
+                    ]
+                }
+            ]
+        },
+        "describe_instance_status": {
+            "InstanceStatuses": [
+                {
+                    "InstanceId": instance,
+                    "InstanceState": {"Code": 16, "Name": "running"},
+                    "SystemStatus": {"Status": "ok"},
+                    "InstanceStatus": {"Status": "ok"},
+                }
+            ]
+        },
+        "describe_security_group_rules": {
+            "SecurityGroupRules": [
+                {
+                    "SecurityGroupRuleId": "sgr-1",
+                    "GroupId": group,
+                    "IsEgress": False,
+                    "IpProtocol": "tcp",
+                    "FromPort": 22,
+                    "ToPort": 22,
+                    "CidrIpv4": "198.51.100.0/24",
+                },
+                {
+                    "SecurityGroupRuleId": "sgr-2",
+                    "GroupId": group,
+                    "IsEgress": True,
+                    "IpProtocol": "-1",
+                    "FromPort": -1,
+                    "ToPort": -1,
+                    "CidrIpv4": "0.0.0.0/0",
+                },
+            ]
+        },
+        "describe_network_acls": {
+            "NetworkAcls": [
+                {
+                    "NetworkAclId": "acl-1",
+                    "Associations": [{"SubnetId": "subnet-1", "NetworkAclId": "acl-1"}],
+                    "Entries": [
+                        {
+                            "RuleNumber": number,
+                            "Protocol": "-1",
+                            "RuleAction": action,
+                            "Egress": egress,
+                            "CidrBlock": "0.0.0.0/0",
+                        }
+                        for egress in (True, False)
+                        for number, action in ((100, "allow"), (32767, "deny"))
+                    ],
+                }
+            ]
+        },
+        "describe_route_tables": {
+            "RouteTables": [
+                {
+                    "RouteTableId": "rtb-1",
+                    "VpcId": "vpc-1",
+                    "Associations": [{"Main": False, "SubnetId": "subnet-1", "RouteTableId": "rtb-1"}],
+                    "Routes": [
+                        {
+                            "DestinationCidrBlock": "10.0.0.0/16",
+                            "GatewayId": "local",
+                            "State": "active",
+                            "Origin": "CreateRouteTable",
+                        },
+                        {
+                            "DestinationCidrBlock": "0.0.0.0/0",
+                            "GatewayId": "igw-1",
+                            "State": "active",
+                            "Origin": "CreateRoute",
+                        },
+                    ],
+                }
+            ]
+        },
+        "describe_vpc_block_public_access_options": {
+            "VpcBlockPublicAccessOptions": {
+                "AwsAccountId": "123456789012",
+                "AwsRegion": REGION,
+                "State": "default-state",
+                "InternetGatewayBlockMode": "off",
+                "ManagedBy": "account",
+            }
+        },
+        "describe_vpc_block_public_access_exclusions": {"VpcBlockPublicAccessExclusions": []},
+    }
