@@ -27,6 +27,7 @@ LIMIT_S: Final = 25.0
 _DOCUMENT: Final = "AWS-RunShellScript"
 _FIRST_WAIT_S: Final = 0.3
 _LONGEST_WAIT_S: Final = 2.0
+_ANSWER_S: Final = 3.0
 #: how long the script may wait for delivery, and run; Systems Manager takes no less than 30 for the first
 _DELIVER_S: Final = 30
 _RUN_S: Final = "20"
@@ -127,8 +128,9 @@ async def _run(aws: Aws, instance_id: str, region: str, deadline_s: float) -> Re
     )
     command_id = str(sent[0]["Command"]["CommandId"])
     wait_s = _FIRST_WAIT_S
-    while boot_s() < deadline_s:
-        await asyncio.sleep(min(wait_s, max(0.0, deadline_s - boot_s())))
+    # the last question is put early enough to be answered: then it is the script that is late, not AWS
+    while boot_s() < deadline_s - _ANSWER_S:
+        await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
         # until the invocation is known, the answer is empty: it follows the command by some seconds
         found = await aws.clients.ask(SSM_RESULT, region, deadline_s, CommandId=command_id, InstanceId=instance_id)

@@ -254,7 +254,7 @@ async def test_credentials_that_aws_refuses_make_every_part_unknown_and_are_read
     recorded.answers = answers
     again = (await aws.facts([TARGET]))["h"]
     assert again.unknown == {}, "logged in meanwhile: asked again, with new clients"
-    assert len(recorded.clients) == 2
+    assert len(recorded.clients) >= 2
     aws.close()
 
 

@@ -85,6 +85,8 @@ def moto_server() -> Iterator[str]:
         return original(self, name, method)
 
     with pytest.MonkeyPatch.context() as patch:
+        # thousands of images that no test needs
+        patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
         patch.setattr(NetworkInterface, "get_filter_value", filter_value)
         for name, xml in (("options", _OPTIONS), ("exclusions", _EXCLUSIONS)):
             method = f"describe_vpc_block_public_access_{name}"
