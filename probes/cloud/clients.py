@@ -162,7 +162,9 @@ class Clients:
 
     def _client(self, service: str, region: str) -> Any:
         with self._lock:
-            client = self._made.get((service, region))
+            # kept aside: a client that was made while everything was forgotten belongs to what was forgotten
+            made = self._made
+            client = made.get((service, region))
             if client is None:
                 config: Any = import_module("botocore.config")
                 session = self._open_session()
@@ -177,7 +179,7 @@ class Clients:
                 client = session.client(service, region_name=region, config=options)
                 if self._configure is not None:
                     self._configure(client, service, region)
-                self._made[service, region] = client
+                made[service, region] = client
             return client
 
     def _call(self, operation: Operation, region: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
