@@ -108,7 +108,7 @@ class Handshake:
             self._began = time.perf_counter()
             on_phase(self._phase)
             task = asyncio.ensure_future(
-                asyncssh.connect(client_factory=lambda: _Client(self), **self._with_key_types(options))
+                asyncssh.connect(client_factory=lambda: _Client(self), **with_key_types(options, self._trusted))
             )
             try:
                 return await self._finish(task)
@@ -149,17 +149,6 @@ class Handshake:
             ) from None
         self.begin("done")
         return connection
-
-    def _with_key_types(self, options: dict[str, Any]) -> dict[str, Any]:
-        """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure.
-
-        Where no authority is trusted a certificate is worth nothing: the plain key is asked for, as ssh does.
-        """
-        if "server_host_key_algs" in options or self._trusted.authorities:
-            return options
-        algorithms: list[bytes] = [alg for key in self._trusted.keys for alg in key.sig_algorithms]
-        algorithms += get_default_public_key_algs()
-        return {**options, "server_host_key_algs": [alg.decode() for alg in dict.fromkeys(algorithms)]}
 
     # --- phases ---
 
@@ -272,6 +261,18 @@ class Handshake:
             await self._gate.acquire()
             self._asking -= 1
             self._paused_s += time.perf_counter() - started
+
+
+def with_key_types(options: dict[str, Any], trusted: Trusted) -> dict[str, Any]:
+    """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure.
+
+    Where no authority is trusted a certificate is worth nothing: the plain key is asked for, as ssh does.
+    """
+    if "server_host_key_algs" in options or trusted.authorities:
+        return options
+    algorithms: list[bytes] = [alg for key in trusted.keys for alg in key.sig_algorithms]
+    algorithms += get_default_public_key_algs()
+    return {**options, "server_host_key_algs": [alg.decode() for alg in dict.fromkeys(algorithms)]}
 
 
 async def await_banner(sock: socket.socket, limit_s: float) -> None:

@@ -159,7 +159,7 @@ class Transport:
                 way.lease = await self.jumps.lease(plan.proxy_jump, host, on_phase)
             elif not plan.proxy_command:
                 way.sock, way.address = await self._dial(plan, on_phase)
-            trusted = await self._trusted(plan)
+            trusted = await self.trusted(plan, plan.port)
             asker = self._asker if ask else None
             handshake = Handshake(host, plan, trusted, self._settings.intervals, asker, gate=self._gate)
             options = {**_options(plan, identities, trusted), **way.options(plan)}
@@ -197,11 +197,11 @@ class Transport:
             f"port {plan.port} of {best.address} {words}{detail}", layer="tcp", next_step=_TCP_STEPS.get(best.state, "")
         )
 
-    async def _trusted(self, plan: DialPlan) -> Trusted:
+    async def trusted(self, plan: DialPlan, port: int) -> Trusted:
         """What known_hosts says of the name we were given; like ssh, an address it resolved to proves nothing."""
         loop = asyncio.get_running_loop()
         name = plan.host_key_alias or plan.address
-        return await loop.run_in_executor(self._threads, self.known_hosts.lookup, plan.known_hosts, name, "", plan.port)
+        return await loop.run_in_executor(self._threads, self.known_hosts.lookup, plan.known_hosts, name, "", port)
 
     async def _remember(self, plan: DialPlan, key: asyncssh.SSHKey) -> None:
         """Write an accepted new key; a file that cannot be written is said, and asked about again next time."""
