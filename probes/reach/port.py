@@ -94,15 +94,18 @@ class PortProber:
         connecting = loop.create_task(dial(wanted.addresses, port, self._budget.connect_s), name=f"dial {port}")
         stepping = loop.create_task(self._step_if_silent(connecting, wanted), name=f"hops {port}")
         try:
-            dialled = await connecting
-            silent = dialled.best.state is PortState.FILTERED
-            return dialled, await stepping if silent else Stepped((), "not stepped: the port is not silent")
+            try:
+                dialled = await connecting
+                silent = dialled.best.state is PortState.FILTERED
+                stepped = await stepping if silent else Stepped((), "not stepped: the port is not silent")
+            finally:
+                stepping.cancel()
+                await asyncio.gather(stepping, return_exceptions=True)
         except BaseException:
+            # also when the cancellation comes while the hops are being ended: an open socket is nobody's yet
             await _abandon(connecting)
             raise
-        finally:
-            stepping.cancel()
-            await asyncio.gather(stepping, return_exceptions=True)
+        return dialled, stepped
 
     async def _step_if_silent(self, connecting: asyncio.Task[DialResult], wanted: Wanted) -> Stepped:
         """Wait a while for an answer; without one, step towards the first of the addresses."""

@@ -78,7 +78,6 @@ async def _shake(
     connect: Callable[[], Awaitable[Stream]], contexts: TlsContexts, name: str, limit_s: float, *, verify: bool
 ) -> _Shaken:
     heard: Heard | None = None
-    tls: TlsStream | None = None
     try:
         context = await contexts.get(verify=verify)
         async with asyncio.timeout(limit_s):
@@ -89,18 +88,24 @@ async def _shake(
     except ssl.SSLCertVerificationError as error:
         fault = _FAULTS.get(error.verify_code) or clean(error.verify_message, 80) or "not verified"
         return _Shaken(fault=fault, detail=_without_hint(explain(error, b"", name)))
-    except ssl.SSLError as error:
-        return _Shaken(detail=explain(error, heard.head if heard is not None else b"", name))
-    except TimeoutError:
-        return _Shaken(detail=f"TLS: the handshake was not complete within {limit_s:g} s")
-    except OSError as error:
-        return _Shaken(detail=f"TLS: the connection broke: {clean(error.strerror or str(error), 80)}")
-    except ValueError as error:
-        # a name that no certificate can be for
-        return _Shaken(detail=f"TLS: {clean(str(error), 120)}")
+    except (OSError, ValueError) as error:
+        # a ValueError is a name that no certificate can be for
+        return _Shaken(detail=_failure(error, heard, name, limit_s))
     finally:
         if heard is not None:
             heard.close()
+
+
+def _failure(error: OSError | ValueError, heard: Heard | None, name: str, limit_s: float) -> str:
+    """A handshake that came to nothing, in words."""
+    if isinstance(error, TimeoutError):
+        return f"TLS: the handshake was not complete within {limit_s:g} s"
+    if isinstance(error, ssl.SSLError):
+        return explain(error, heard.head if heard is not None else b"", name)
+    said = clean(str(getattr(error, "strerror", None) or error), 80)
+    if isinstance(error, ConnectionError) and heard is not None:
+        return f"TLS: closed during the handshake ({said})"
+    return f"TLS: {said}"
 
 
 def _without_hint(said: str) -> str:
