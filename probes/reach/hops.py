@@ -7,21 +7,30 @@ The last one that answers is the last that is known to have had the packet: what
 from __future__ import annotations
 
 import asyncio
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from probes.evidence import Hop
 from probes.model import PortState
 from probes.reach import icmp
 from probes.reach.tcp import sockaddr_of, tcp_connect
 
+if TYPE_CHECKING:
+    from probes.reach.tcp import TcpResult
+
 MAX_HOPS: Final = 16
+_TIME_EXCEEDED: Final = frozenset({(4, 11, 0), (6, 3, 0)})
 
 
 class Stepped(NamedTuple):
-    """The hops, nearest first, up to the last that answered; ``why`` says what was done, or why there are none."""
+    """The hops, nearest first, up to the last that answered; ``why`` says what was done, or why there are none.
+
+    ``spoken``: a stepped connect that somebody ended with an ICMP error of another kind. Routers ration those, so it
+    may be the only one that was sent for a port that looked silent.
+    """
 
     hops: tuple[Hop, ...]
     why: str
+    spoken: TcpResult | None = None
 
 
 async def step_hops(
@@ -57,29 +66,38 @@ async def step_hops(
     return _summary([task.result() for task in tasks])
 
 
-async def _step(address: str, port: int, ttl: int, end_s: float, places: asyncio.Semaphore) -> Hop:
+async def _step(
+    address: str, port: int, ttl: int, end_s: float, places: asyncio.Semaphore
+) -> tuple[Hop, TcpResult | None]:
     """One TTL; a place that did not come free in time leaves the hop unanswered."""
     loop = asyncio.get_running_loop()
+    unanswered = Hop(ttl=ttl, address=None)
     try:
         async with asyncio.timeout_at(end_s), places:
             result = await tcp_connect(address, port, max(end_s - loop.time(), 0.0), ttl)
     except TimeoutError:
-        return Hop(ttl=ttl, address=None)
+        return unanswered, None
     if result.sock is not None:
         result.sock.close()
-    who = result.offender
+    # the time to an answer is that of one hop only when one packet alone can have asked for it
+    rtt_ms = result.elapsed_ms if result.syns_sent in (None, 1) else None
     if result.state is PortState.OPEN or (result.state is PortState.REFUSED and not result.at_once):
-        who = sockaddr_of(address, port)[1][0]
-    if who is None or result.offender_is_own:
-        return Hop(ttl=ttl, address=None)
-    # the time to an answer is the router's only when one packet alone can have asked for it
-    return Hop(ttl=ttl, address=who, rtt_ms=result.elapsed_ms if result.syns_sent in (None, 1) else None)
+        return Hop(ttl=ttl, address=sockaddr_of(address, port)[1][0], rtt_ms=rtt_ms), None
+    if result.offender is None or result.offender_is_own:
+        return unanswered, None
+    if (result.icmp_family, result.icmp_type, result.icmp_code) not in _TIME_EXCEEDED:
+        return unanswered, result
+    return Hop(ttl=ttl, address=result.offender, rtt_ms=rtt_ms), None
 
 
-def _summary(steps: list[Hop]) -> Stepped:
-    answered = [hop for hop in steps if hop.address is not None]
+def _summary(steps: list[tuple[Hop, TcpResult | None]]) -> Stepped:
+    hops = [hop for hop, _ in steps]
+    spoken = next((result for _, result in steps if result is not None), None)
+    answered = [hop for hop in hops if hop.address is not None]
     if not answered:
-        return Stepped((), f"none of {len(steps)} hops answered: dropped before the first router, or all are silent")
+        why = f"none of {len(hops)} hops answered: dropped before the first router, or all are silent"
+        return Stepped((), why, spoken)
     # beyond the first answer of whoever answers last, every greater TTL would only name the same one again
-    last = next(hop for hop in steps if hop.address == answered[-1].address)
-    return Stepped(tuple(steps[: last.ttl]), f"stepped {len(steps)} hops; the last that answered is {last.address}")
+    last = next(hop for hop in hops if hop.address == answered[-1].address)
+    why = f"stepped {len(hops)} hops; the last that answered is {last.address}"
+    return Stepped(tuple(hops[: last.ttl]), why, spoken)

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 Part = PortProbe | Echo | Names | ControlProbe
 P = TypeVar("P", bound=Part)
 
+_ECHO_AFTER_S: Final = 0.25
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
@@ -134,9 +135,9 @@ class Diagnosis:
             unasked = self._told(Echo(outcome=NOT_MEASURED, detail="there is no address to ask"))
             return _Seen(route.address, ports, unasked, names)
         async with asyncio.TaskGroup() as group:
-            naming = group.create_task(self._reverse(names, addresses))
-            echoing = group.create_task(self._echo(addresses[0]))
             probing = group.create_task(self._probe_ports(route, addresses))
+            naming = group.create_task(self._reverse(names, addresses))
+            echoing = group.create_task(self._echo(addresses[0], probing))
         return _Seen(addresses[0], probing.result(), echoing.result(), naming.result())
 
     async def _forward(self, route: Route) -> Names:
@@ -159,7 +160,9 @@ class Diagnosis:
         asked = (*addresses, *names.expected)
         return self._told(await self._tools.reverse.add_to(names, asked, self._tools.budget.ptr_s))
 
-    async def _echo(self, address: str) -> Echo:
+    async def _echo(self, address: str, probing: asyncio.Task[tuple[PortProbe, ...]]) -> Echo:
+        # routers ration the errors they send: the ports' connects go first, they are worth more
+        await asyncio.wait({probing}, timeout=_ECHO_AFTER_S)
         async with self._tools.places:
             return self._told(await echo(address, self._tools.budget.echo_s))
 

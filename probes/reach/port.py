@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from probes.reach.dial import DialResult
     from probes.reach.openings import Openings
     from probes.reach.route import Route
+    from probes.reach.tcp import TcpResult
 
 #: what a tunnel may take longer than a connect: the way to the jump host and back
 _TUNNEL_EXTRA_S: Final = 1.0
@@ -71,11 +72,15 @@ class PortProber:
             return await self._through(wanted, wanted.route.via, on_part)
         async with self._places:
             dialled, stepped = await self._dial(wanted)
-            probe = _of(wanted.service, dialled)
+            probe = _of(wanted.service, dialled.best, dialled.detail)
             if dialled.best.sock is None:
                 if dialled.best.state is PortState.OPEN:
                     # the connection was reset before anything could be read
                     return structs.replace(probe, opening=Opening.CLOSED)
+                if stepped.spoken is not None:
+                    spoken = stepped.spoken
+                    said = f"{spoken.detail} (to one of several connects; the others got no answer)"
+                    probe = _of(wanted.service, spoken, said)
                 return structs.replace(probe, hops=stepped.hops, hops_why=stepped.why)
             stream = SocketStream(dialled.best.sock)
             try:
@@ -175,13 +180,12 @@ async def _abandon(connecting: asyncio.Task[DialResult]) -> None:
             sock.close()
 
 
-def _of(service: Service, dialled: DialResult) -> PortProbe:
-    best = dialled.best
+def _of(service: Service, best: TcpResult, detail: str) -> PortProbe:
     return PortProbe(
         service=service,
         address=best.address,
         state=best.state,
-        detail=clean(dialled.detail),
+        detail=clean(detail),
         connect_ms=best.connect_ms,
         elapsed_ms=best.elapsed_ms,
         errno_name=best.errno_name,
