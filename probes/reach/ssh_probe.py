@@ -83,7 +83,8 @@ async def _exchange(tunnel: StreamTunnel, ask: SshAsk, judge: _KeyJudge) -> tupl
         "x509_trusted_cert_paths": [],
     }
     if ask.known is not None:
-        options = with_key_types(options, ask.known.trusted)
+        # a certificate must be for the name that known_hosts was asked for
+        options = with_key_types({**options, "host_key_alias": ask.known.name}, ask.known.trusted)
     made = asyncssh.SSHClientConnectionOptions(**options)
     # the functions below would fill in what the options leave open: they are told the essential again
     essential = ("config", "host", "port", "username", "server_host_key_algs")

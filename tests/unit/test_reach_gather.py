@@ -14,12 +14,15 @@ from probes.errors import HandshakeError
 from probes.evidence import Echo, Evidence, KeyCheck, Names, Opening, PortProbe
 from probes.hosts.known_hosts import KnownHosts
 from probes.model import Health, Host, PortState, Service, ServiceKind
+from probes.reach import port
 from probes.reach.budget import Budget
 from probes.reach.control import Candidate
 from probes.reach.gather import Gatherer, Options, service_for
+from probes.reach.hops import Stepped
 from probes.reach.names import Reverse
 from probes.reach.resolve import Resolver
 from probes.reach.route import Route
+from probes.reach.tcp import TcpResult
 from probes.reach.tcp_info import tcp_info
 from probes.reach.trust import Known
 from probes.reach.tunnel import TunnelRefused, TunnelUnavailable
@@ -224,6 +227,37 @@ def test_what_the_kernel_tells_of_a_connection() -> None:
         assert info.pmtu_bytes == sock.getsockopt(socket.IPPROTO_IP, 14)  # IP_MTU
         assert (info.retransmits, info.total_retransmits, info.unacked) == (0, 0, 0)
     assert tcp_info(sock) is None
+
+
+async def test_word_that_only_a_stepped_connect_got_is_the_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routers ration their errors: the only one sent may be the answer to one of the many stepped connects."""
+    said = TcpResult(
+        "127.0.0.1", 1, PortState.REJECTED, "ICMP 3/13 from 10.0.0.1", icmp_family=4, icmp_type=3, icmp_code=13
+    )
+
+    async def step(*_: object, **__: object) -> Stepped:
+        return Stepped((), "none of 16 hops answered", said)
+
+    monkeypatch.setattr(port, "step_hops", step)
+    with SilentPort() as silent:
+        found = await one(service_for(silent))
+    assert (found.state, found.icmp_type, found.icmp_code) == (PortState.REJECTED, 3, 13)
+    assert found.detail == "ICMP 3/13 from 10.0.0.1 (to one of several connects; the others got no answer)"
+    assert found.hops_why == "none of 16 hops answered"
+
+
+async def test_hops_are_stepped_for_as_many_ports_as_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def step(*_: object, **__: object) -> Stepped:
+        return Stepped((), "stepped")
+
+    monkeypatch.setattr(port, "step_hops", step)
+    async with gatherer() as gathering:
+        with SilentPort() as one_port, SilentPort() as other:
+            services = (service_for(closed_port()), service_for(one_port), service_for(other))
+            evidence = await gathering.probe_host(host(*services), Options(steps=1))
+    why = [probe.hops_why for probe in evidence.ports]
+    assert why[0] == "not stepped: the port is not silent"
+    assert sorted(why[1:]) == ["not stepped: hops are stepped for 1 of a host's ports here", "stepped"]
 
 
 # --- a host ---
