@@ -56,8 +56,10 @@ class SshProbe(Struct, frozen=True, kw_only=True):
 
 
 class TlsProbe(Struct, frozen=True, kw_only=True):
-    """A TLS handshake. ``verify_error`` is the library's word (``self-signed``, ``expired``, ``wrong name`` ...).
+    """A TLS handshake. ``ok``: done, and the certificate verified.
 
+    ``verify_error``: ``self-signed``, ``expired``, ``not yet valid``, ``wrong name``, ``unknown CA``, ``revoked``, or
+    the library's own word; a date that is over besides is named after a comma. Times are RFC 3339.
     ``pin``: the certificate against the one on file (``known_fingerprint``), where one is.
     """
 
@@ -65,6 +67,7 @@ class TlsProbe(Struct, frozen=True, kw_only=True):
     version: str | None = None
     subject: str | None = None
     issuer: str | None = None
+    not_before: str | None = None
     not_after: str | None = None
     fingerprint: str | None = None
     verify_error: str | None = None
@@ -105,7 +108,8 @@ class PortProbe(Struct, frozen=True, kw_only=True):
     """One service's port as seen from this machine (or, with ``via``, from the jump host).
 
     ``connect_ms`` only when open; ``elapsed_ms`` to the end, whatever it was. ``syns_sent`` is None when nothing left.
-    ``hops`` were stepped for silent ports only, nearest first; empty: not stepped (``hops_why`` says why).
+    ``at_once``: connect itself failed, before any packet left. ``hops`` were stepped for silent ports only, nearest
+    first; empty: not stepped, or nobody answered (``hops_why`` says which).
     """
 
     service: Service
@@ -121,6 +125,7 @@ class PortProbe(Struct, frozen=True, kw_only=True):
     offender: str | None = None
     offender_is_own: bool = False
     syns_sent: int | None = None
+    at_once: bool = False
     local_address: str | None = None
     via: str | None = None
     opening: Opening = Opening.NOT_READ

@@ -93,12 +93,20 @@ def own(plan: DialPlan, trusted: Trusted) -> dict[str, Any]:
         "known_hosts": trusted.result,
         "host_key_alias": plan.host_key_alias,
     }
-    # Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure. Where no
-    # authority is trusted a certificate is worth nothing: the plain key is asked for, as ssh does.
-    if "server_host_key_algs" not in plan.algorithms and not trusted.authorities:
-        known = tuple(algorithm for key in trusted.keys for algorithm in key.sig_algorithms)
-        arguments["server_host_key_algs"] = _preferring(known)
+    if "server_host_key_algs" not in plan.algorithms:
+        arguments |= key_types(trusted)
     return arguments
+
+
+def key_types(trusted: Trusted) -> dict[str, Any]:
+    """Prefer the known key's type but accept any, so that another key is seen and named, not a vague failure.
+
+    Where no authority is trusted a certificate is worth nothing: the plain key is asked for, as ssh does.
+    """
+    if trusted.authorities:
+        return {}
+    known = tuple(algorithm for key in trusted.keys for algorithm in key.sig_algorithms)
+    return {"server_host_key_algs": _preferring(known)}
 
 
 @lru_cache(maxsize=64)

@@ -17,9 +17,9 @@ from probes.hosts.asker import Asker, NobodyToAsk
 from probes.hosts.collector import Collector
 from probes.hosts.session import HostSession
 from probes.hosts.transport import Transport
+from probes.hosts.ways import Ways
 from probes.model import LinkState, Severity
 from probes.reach.resolve import Resolver
-from probes.reach.route import Route
 from probes.reach.services import ServiceProber
 from probes.reach.tunnel import TunnelRefused, TunnelUnavailable
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from probes.config import Settings
     from probes.evidence import Inside, NodeReach
     from probes.fleet import Fleet
-    from probes.model import Host
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,8 @@ class Supervisor:
         self._fleet = fleet
         self._resolver = Resolver()
         self._transport = Transport(settings, self._resolver, asker or NobodyToAsk())
-        self._prober = ServiceProber(fleet, settings, self._resolver, self, self)
+        self.ways = Ways(self._transport)
+        self._prober = ServiceProber(fleet, settings, self._resolver, self, self.ways)
         self._sessions: dict[str, HostSession] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -180,18 +180,6 @@ class Supervisor:
             raise TunnelRefused(error.code, str(error.reason)) from None
         except (asyncssh.Error, OSError) as error:
             raise TunnelUnavailable(str(error)) from None
-
-    async def route(self, host: Host) -> Route:
-        """How a host's ports are reached, ssh_config included.
-
-        Raises:
-            LinkError: ssh_config is malformed.
-        """
-        plan = await self._transport.plan(host)
-        if plan.proxy_jump:
-            return Route(plan.address, plan.port, plan.proxy_jump)
-        blocked = "a ProxyCommand leads to it, which only ssh can use" if plan.proxy_command else None
-        return Route(plan.address, plan.port, None, blocked)
 
     # --- inside ---
 

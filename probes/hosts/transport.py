@@ -246,10 +246,17 @@ class Transport:
                 seen = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, plan)
         return seen.trusted
 
-    def _look_up(self, plan: DialPlan) -> _Seen:
+    async def trusted(self, plan: DialPlan, port: int) -> Trusted:
+        """The same of another port of the host, for those who probe without logging in."""
+        async with _in_time():
+            looked = asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, plan, port)
+            return (await looked).trusted
+
+    def _look_up(self, plan: DialPlan, port: int | None = None) -> _Seen:
         name = plan.host_key_alias or plan.address
         at_boot_s = clock.boot_s()
-        return _Seen(self.known_hosts.lookup(plan.known_hosts, name, "", plan.port), at_boot_s)
+        found = self.known_hosts.lookup(plan.known_hosts, name, "", plan.port if port is None else port)
+        return _Seen(found, at_boot_s)
 
     async def _remember(self, plan: DialPlan, key: asyncssh.SSHKey) -> None:
         """Write an accepted new key; a file that cannot be written is said, and asked about again next time."""

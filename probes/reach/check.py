@@ -9,11 +9,11 @@ from probes.model import Health, PortState, ServiceKind, ServiceState
 from probes.reach.dial import dial
 from probes.reach.http import Ask, HttpResult, Limits, http_check
 from probes.reach.kinds import expectation
-from probes.reach.openings import Openings, TunnelSilentError
+from probes.reach.openings import Openings
 from probes.reach.resolve import literal_address
 from probes.reach.stream import SocketStream, Stream, TunnelStream
 from probes.reach.tls import TlsContexts
-from probes.reach.tunnel import TunnelRefused, Tunnels, TunnelUnavailable, judge_refusal
+from probes.reach.verdict import Verdict
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from probes.reach.kinds import Expectation
     from probes.reach.resolve import Resolver
     from probes.reach.route import Route
+    from probes.reach.tunnel import Tunnels
 
 #: what a tunnel may take longer than a connect: the way to the jump host and back
 _TUNNEL_EXTRA_S: Final = 2.0
@@ -86,19 +87,12 @@ class Checker:
         """Connect from the jump host. A time over two networks is no connect time: it is the phase ``tunnel``."""
         via = route.via
         began_ns = time.perf_counter_ns()
-        try:
-            limit_s = self.intervals.tcp_s + _TUNNEL_EXTRA_S
-            reader, writer = await self._openings.open(host_id, service.name, service.port, limit_s)
-        except TunnelSilentError as silent:
-            return _state(service, PortState.FILTERED, str(silent), via=via)
-        except TunnelRefused as refused:
-            verdict = judge_refusal(refused.reason_code, refused.text)
-            return _state(service, verdict.state, verdict.detail, via=via)
-        except TunnelUnavailable as unavailable:
-            why = clean(str(unavailable)) or "no connection to the jump host"
-            return _state(service, PortState.NOT_PROBED, why, via=via)
+        limit_s = self.intervals.tcp_s + _TUNNEL_EXTRA_S
+        found = await self._openings.attempt(host_id, service.name, service.port, limit_s)
+        if isinstance(found, Verdict):
+            return _state(service, found.state, found.detail, via=via)
         phases = {"tunnel": _ms_since(began_ns)}
-        stream = TunnelStream(reader, writer)
+        stream = TunnelStream(*found)
         wanted = expectation(service)
         if wanted is None:
             stream.close()

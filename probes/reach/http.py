@@ -19,7 +19,7 @@ import h11
 from msgspec import Struct
 
 from probes.model import Health
-from probes.reach.expect import Answer, Judgement, judge
+from probes.reach.expect import Answer, Judgement, first_line, judge
 from probes.reach.stream import CHUNK, Stream, TlsStream
 from probes.reach.tls import explain, is_tls
 from probes.text import clean, clean_bytes
@@ -62,12 +62,16 @@ class Ask(Struct, frozen=True):
 
 
 class HttpResult(Struct, frozen=True):
-    """Health in words, and how long each phase took (``tls``, ``first_byte``, ``total``) as far as it came."""
+    """Health in words, and how long each phase took (``tls``, ``first_byte``, ``total``) as far as it came.
+
+    ``first_line`` is the body's first line with something in it, whatever the health.
+    """
 
     health: Health
     detail: str
     status: int | None
     phases_ms: dict[str, float]
+    first_line: str = ""
 
 
 class _Failure(Exception):  # noqa: N818  # it never leaves this module
@@ -82,12 +86,13 @@ async def http_check(stream: Stream, ask: Ask, limits: Limits) -> HttpResult:
     phases: dict[str, float] = {}
     began_ns = time.perf_counter_ns()
     status: int | None = None
+    line = ""
     total = asyncio.timeout(limits.total_s)
     try:
         async with total:
             secured = await _secure(stream, ask, limits, phases)
             answer = await _Exchange(secured, ask, phases).run(limits)
-        status = answer.status
+        status, line = answer.status, first_line(answer.body)
         judgement = judge(answer, ask.wanted)
     except TimeoutError:
         judgement = Judgement(Health.FAILING, _timeout_words(ask, phases, limits, total=total.expired()))
@@ -103,7 +108,7 @@ async def http_check(stream: Stream, ask: Ask, limits: Limits) -> HttpResult:
     phases["total"] = _ms_since(began_ns)
     unverified = "tls" in phases and ask.context is not None and ask.context.verify_mode is ssl.CERT_NONE
     detail = judgement.detail + (" (certificate not verified)" if unverified else "")
-    return HttpResult(judgement.health, clean(detail), status, phases)
+    return HttpResult(judgement.health, clean(detail), status, phases, line)
 
 
 async def _secure(stream: Stream, ask: Ask, limits: Limits, phases: dict[str, float]) -> Stream:

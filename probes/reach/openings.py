@@ -10,6 +10,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
+from probes.model import PortState
+from probes.reach.tunnel import TunnelRefused, TunnelUnavailable, judge_refusal
+from probes.reach.verdict import Verdict
+from probes.text import clean
+
 if TYPE_CHECKING:
     from probes.reach.stream import TunnelReader, TunnelWriter
     from probes.reach.tunnel import Tunnels
@@ -66,6 +71,17 @@ class Openings:
             return opening.task.result()
         opening.wanted = False
         raise TunnelSilentError(f"no answer to the jump host's connect for {loop.time() - opening.began_s:.1f} s")
+
+    async def attempt(self, host_id: str, name: str, port: int, limit_s: float) -> Pair | Verdict:
+        """``open``, with what a tunnel that did not open proves of the port in place of an exception."""
+        try:
+            return await self.open(host_id, name, port, limit_s)
+        except TunnelSilentError as silent:
+            return Verdict(PortState.FILTERED, str(silent))
+        except TunnelRefused as refused:
+            return judge_refusal(refused.reason_code, refused.text)
+        except TunnelUnavailable as unavailable:
+            return Verdict(PortState.NOT_PROBED, clean(str(unavailable)) or "no connection to the jump host")
 
     async def close(self) -> None:
         """Give all of them up."""

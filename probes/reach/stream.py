@@ -61,20 +61,20 @@ class SocketStream:
     """An open non-blocking socket, owned from now on."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+        self.sock = sock
         self._loop = asyncio.get_running_loop()
 
     async def receive(self) -> bytes:
         """See ``Stream``."""
-        return await self._loop.sock_recv(self._sock, CHUNK)
+        return await self._loop.sock_recv(self.sock, CHUNK)
 
     async def send(self, data: bytes) -> None:
         """See ``Stream``."""
-        await self._loop.sock_sendall(self._sock, data)
+        await self._loop.sock_sendall(self.sock, data)
 
     def close(self) -> None:
         """See ``Stream``."""
-        self._sock.close()
+        self.sock.close()
 
 
 class TunnelStream:
@@ -146,6 +146,14 @@ class TlsStream:
                 raise
             await self._flush()
             return
+
+    def version(self) -> str | None:
+        """The protocol agreed on (``TLSv1.3``), once the handshake is done."""
+        return self._tls.version()
+
+    def certificate(self) -> bytes | None:
+        """The other side's certificate in DER, verified or not, once the handshake is done."""
+        return self._tls.getpeercert(binary_form=True)
 
     async def receive(self) -> bytes:
         """See ``Stream``."""

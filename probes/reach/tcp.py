@@ -23,14 +23,12 @@ from msgspec import Struct
 
 from probes.model import PortState
 from probes.reach import icmp as queue
+from probes.reach.tcp_info import tcp_info
 from probes.reach.verdict import Verdict, judge_errno, judge_icmp, judge_timeout, name_of
 
 if TYPE_CHECKING:
     from probes.reach.icmp import Icmp
 
-#: tcpi_total_retrans in Linux's struct tcp_info
-_RETRANS_AT: Final = 100
-_TCP_INFO: Final[int] = getattr(socket, "TCP_INFO", 11)
 #: spares a system call a probe; only Linux has it
 _NONBLOCK: Final[int] = getattr(socket, "SOCK_NONBLOCK", 0)
 _LINGER_RESET: Final = struct.pack("ii", 1, 0)
@@ -43,8 +41,9 @@ class TcpResult(Struct, frozen=True):
 
     ``connect_ms`` is the handshake's time, only when open; ``elapsed_ms`` the time to the verdict, whatever it was.
     ``offender`` is who sent the ICMP error, ``offender_is_own`` whether that is this machine. ``syns_sent`` is the
-    kernel's count (None when nothing left, and when open). ``sock`` is the open non-blocking socket: the caller owns it
-    and closes it. It is None with an open port whose connection was reset at once.
+    kernel's count (None when nothing left, and when open). ``at_once``: connect itself failed, before any packet left.
+    ``sock`` is the open non-blocking socket: the caller owns it and closes it. It is None with an open port whose
+    connection was reset at once.
     """
 
     address: str
@@ -54,16 +53,18 @@ class TcpResult(Struct, frozen=True):
     connect_ms: float | None = None
     elapsed_ms: float = 0.0
     errno_name: str | None = None
+    icmp_family: int | None = None
     icmp_type: int | None = None
     icmp_code: int | None = None
     offender: str | None = None
     offender_is_own: bool = False
     local_address: str | None = None
     syns_sent: int | None = None
+    at_once: bool = False
     sock: socket.socket | None = None
 
 
-async def tcp_connect(address: str, port: int, timeout_s: float) -> TcpResult:
+async def tcp_connect(address: str, port: int, timeout_s: float, ttl: int | None = None) -> TcpResult:
     """Connect to a literal IPv4 or IPv6 address (``fe80::1%eth0`` too) and say how it ended; never raises OSError.
 
     Cancelled, it leaves no socket behind.
@@ -72,11 +73,12 @@ async def tcp_connect(address: str, port: int, timeout_s: float) -> TcpResult:
         address: a literal address; names are the resolver's business.
         port: TCP port.
         timeout_s: silence longer than this is *filtered*.
+        ttl: how many hops its packets may go; None: as many as the system lets them.
 
     Raises:
         ValueError: ``address`` is no literal address, or ``port`` no port.
     """
-    attempt = Attempt(address, port, timeout_s)
+    attempt = Attempt(address, port, timeout_s, ttl)
     result = attempt.start()
     if result is not None:
         return result
@@ -126,14 +128,18 @@ def is_own_address(address: str) -> bool:
 
 
 class Attempt:
-    """One connect in flight. ``start`` it once; then ``done`` is the future of its result, or ``abandon`` it."""
+    """One connect in flight. ``start`` it once; then ``done`` is the future of its result, or ``abandon`` it.
 
-    __slots__ = ("_began_ns", "_loop", "_sock", "_timer", "address", "done", "port", "timeout_s")
+    With ``ttl`` its packets go that many hops: the router at the last of them answers in the host's place.
+    """
 
-    def __init__(self, address: str, port: int, timeout_s: float) -> None:
+    __slots__ = ("_began_ns", "_loop", "_sock", "_timer", "_ttl", "address", "done", "port", "timeout_s")
+
+    def __init__(self, address: str, port: int, timeout_s: float, ttl: int | None = None) -> None:
         self.address = address
         self.port = port
         self.timeout_s = timeout_s
+        self._ttl = ttl
         self._loop = asyncio.get_running_loop()
         self.done: asyncio.Future[TcpResult] = self._loop.create_future()
         self._sock: socket.socket | None = None
@@ -153,6 +159,8 @@ class Attempt:
             if not _NONBLOCK:
                 sock.setblocking(False)
             queue.ask_for_errors(sock)
+            if self._ttl is not None:
+                _limit_hops(sock, self._ttl)
             number = sock.connect_ex(target)
         except OSError as error:
             return self._end(error.errno or errno.EIO, at_once=True)
@@ -240,12 +248,14 @@ class Attempt:
             verdict.detail,
             elapsed_ms=elapsed_ms,
             errno_name=name_of(number),
+            icmp_family=None if found is None else found.family,
             icmp_type=None if found is None else found.type,
             icmp_code=None if found is None else found.code,
             offender=None if found is None else found.offender,
             offender_is_own=own,
             local_address=local,
             syns_sent=syns,
+            at_once=not watched,
         )
 
     def _elapsed_ms(self) -> float:
@@ -275,14 +285,14 @@ def _local_address(sock: socket.socket) -> str | None:
     return None if name in ("0.0.0.0", "::") else name  # noqa: S104  # the unbound address means: none yet
 
 
+def _limit_hops(sock: socket.socket, ttl: int) -> None:
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS, ttl)
+    else:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, ttl)
+
+
 def _syns(sock: socket.socket) -> int | None:
     """How many SYNs left, by the kernel's own count; None where it does not say."""
-    if not queue.HAS_ERROR_QUEUE:
-        return None
-    try:
-        info = sock.getsockopt(socket.IPPROTO_TCP, _TCP_INFO, _RETRANS_AT + 4)
-    except OSError:
-        return None
-    if len(info) < _RETRANS_AT + 4:
-        return None
-    return 1 + struct.unpack_from("=I", info, _RETRANS_AT)[0]
+    info = tcp_info(sock) if queue.HAS_ERROR_QUEUE else None
+    return None if info is None else 1 + info.total_retransmits
