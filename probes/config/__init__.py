@@ -12,6 +12,7 @@ from probes.config.settings import (
     Settings,
     Ssh,
     Thresholds,
+    TriageOptions,
     default_settings,
     local_host,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "Settings",
     "Ssh",
     "Thresholds",
+    "TriageOptions",
     "default_settings",
     "find",
     "load",

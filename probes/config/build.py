@@ -25,7 +25,8 @@ from probes.config.schema import (
     join,
     near,
 )
-from probes.config.settings import THEMES, AwsOptions, Intervals, Settings, Ssh, Thresholds, local_host
+from probes.config.settings import THEMES, AwsOptions, Intervals, Settings, Ssh, Thresholds, TriageOptions, local_host
+from probes.config.triage import TRIAGE
 from probes.errors import ConfigError
 from probes.text import clean
 
@@ -163,6 +164,7 @@ _TOP: dict[str, Rule] = {
     "ssh": _SSH,
     "theme": _THEME,
     "keys": _KEYS,
+    "triage": TRIAGE,
     "aws": AWS,
     "bench": AnyTable(),
 }
@@ -209,6 +211,7 @@ def settings_from(table: dict[str, Any], file: Path, actions: Actions | None = N
         utc=theme.get("utc", False),
         ascii=None if theme.get("ascii", "auto") == "auto" else theme["ascii"],
         keys=kept.get("keys", {}),
+        triage=kept.get("triage", TriageOptions()),
         aws=kept.get("aws", AwsOptions()),
         bench=kept.get("bench", {}),
         source=str(file),

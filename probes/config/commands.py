@@ -96,7 +96,7 @@ def show(settings: Settings, form: str = "toml") -> str:
     origin = f"from {clean(settings.source, 4096)}" if settings.source else "no file: the defaults"
     parts = [f"# {origin}\nschema = {SCHEMA}\n"]
     parts += [_section("[[hosts]]", _host_table(host)) for host in settings.hosts]
-    for name in ("thresholds", "intervals", "ssh", "aws"):
+    for name in ("thresholds", "intervals", "ssh", "triage", "aws"):
         parts.append(_section(f"[{name}]", msgspec.structs.asdict(getattr(settings, name))))
     automatic = "auto" if settings.ascii is None else settings.ascii
     parts.append(_section("[theme]", {"name": settings.theme, "utc": settings.utc, "ascii": automatic}))

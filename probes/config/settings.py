@@ -81,6 +81,13 @@ class Ssh(Struct, frozen=True):
     """Ask the ssh-agent at $SSH_AUTH_SOCK for keys."""
 
 
+class TriageOptions(Struct, frozen=True):
+    """How hosts are diagnosed."""
+
+    anchors: tuple[str, ...] = ()
+    """What should always answer, as `host:port`, for the control probe; the fleet's own hosts are tried besides."""
+
+
 class AwsOptions(Struct, frozen=True):
     """What may be asked of AWS when a host is diagnosed."""
 
@@ -117,6 +124,8 @@ class Settings(Struct, frozen=True):
     """Draw with ASCII only; None (``auto`` in the file): where the locale is not UTF-8."""
     keys: dict[str, str] = {}
     """Remapped keys: action to key, several keys separated by commas."""
+    triage: TriageOptions = TriageOptions()
+    """How hosts are diagnosed."""
     aws: AwsOptions = AwsOptions()
     """What may be asked of AWS."""
     bench: dict[str, Any] = {}

@@ -24,11 +24,12 @@ from probes.reach.services import ServiceProber
 from probes.reach.tunnel import TunnelRefused, TunnelUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from probes.config import Settings
-    from probes.evidence import Inside, NodeReach
+    from probes.evidence import Evidence, Inside, NodeReach
     from probes.fleet import Fleet
+    from probes.investigate import Investigator
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class Supervisor:
         self._ending: set[asyncio.Task[None]] = set()
         self._collector = Collector()
         self._running = False
+        self._investigator: Investigator | None = None
 
     # --- the backend interface ---
 
@@ -84,6 +86,7 @@ class Supervisor:
             self._tasks.clear()
             self._sessions.clear()
             self._collector.stop()
+            await self._end_investigator()
             await self._transport.close()
             await self._resolver.close()
 
@@ -116,6 +119,29 @@ class Supervisor:
         session = self._sessions.get(host_id)
         return asked.nothing_known(_NOT_WATCHED) if session is None else await asked.inside_of(session, timeout_s)
 
+    async def investigate(
+        self, host_ids: Sequence[str], on_evidence: Callable[[str, Evidence], None], *, inside: bool = True
+    ) -> dict[str, Evidence]:
+        """Gather everything about watched hosts: see ``Investigator.investigate``."""
+        from probes.investigate import Wanted  # noqa: PLC0415 - only who is in trouble pays for it
+
+        hosts = [self._fleet.hosts[host_id].host for host_id in host_ids if host_id in self._fleet.hosts]
+        others = [record.host for record in self._fleet.hosts.values()]
+        return await self.investigator().investigate(hosts, on_evidence, wanted=Wanted(inside=inside), others=others)
+
+    def investigator(self) -> Investigator:
+        """Who gathers evidence; made when first needed, closed with everything else."""
+        if self._investigator is None:
+            from probes.cloud.aws import Aws  # noqa: PLC0415 - the same
+            from probes.investigate import Investigator  # noqa: PLC0415
+            from probes.reach.anchor import parse_anchor  # noqa: PLC0415
+            from probes.reach.gather import Gatherer  # noqa: PLC0415
+
+            gatherer = Gatherer(self._resolver, routes=self.ways, trust=self.ways, tunnels=self)
+            anchors = [parse_anchor(text) for text in self._settings.triage.anchors]
+            self._investigator = Investigator(self._fleet, gatherer, Aws(self._settings.aws), self, anchors)
+        return self._investigator
+
     async def connect_from(self, host_id: str, address: str, port: int, timeout_s: float = 3.0) -> NodeReach:
         """One TCP connect from a host to an address or a name as that host sees it, at most ``timeout_s`` (30) long."""
         session = self._sessions.get(host_id)
@@ -135,6 +161,8 @@ class Supervisor:
 
     def apply(self, settings: Settings) -> None:
         """Take a reloaded configuration: new hosts start, removed ones end, changed ones start anew, others stay."""
+        if (settings.aws, settings.triage) != (self._settings.aws, self._settings.triage) and self._running:
+            self._end_later(asyncio.create_task(self._end_investigator(), name="investigator ends"))
         self._settings = settings
         self._transport.apply(settings)
         self._fleet.set_hosts(settings.hosts)
@@ -181,7 +209,17 @@ class Supervisor:
         except (asyncssh.Error, OSError) as error:
             raise TunnelUnavailable(str(error)) from None
 
-    # --- inside ---
+    # --- parts ---
+
+    def _end_later(self, task: asyncio.Task[None]) -> None:
+        """Own a task that ends by itself; ``run`` waits for it on the way out."""
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end_investigator(self) -> None:
+        investigator, self._investigator = self._investigator, None
+        if investigator is not None:
+            await investigator.close()
 
     def _sync(self) -> None:
         """Make the sessions match the store's hosts."""
@@ -191,8 +229,7 @@ class Supervisor:
                 del self._sessions[host_id]
                 task = self._tasks.pop(host_id)
                 task.cancel()
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
+                self._end_later(task)
         for host_id, host in wanted.items():
             if host_id not in self._sessions:
                 self._fleet.set_link(host_id, new_link(LinkState.CONNECTING))

@@ -8,11 +8,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
 from probes.errors import ResolveError
 from probes.evidence import ControlProbe
 from probes.model import PortState, ServiceKind
+from probes.reach.anchor import Candidate
 from probes.reach.dial import dial
 from probes.reach.resolve import literal_address
 
@@ -24,28 +23,6 @@ if TYPE_CHECKING:
 
 MAX_CONTROLS: Final = 4
 _SSH_PORT: Final = 22
-
-
-class Candidate(Struct, frozen=True):
-    """Something to connect to: ``target`` is how it is called, ``address`` a name or a literal address."""
-
-    target: str
-    address: str
-    port: int
-
-
-def parse_anchor(text: str) -> Candidate:
-    """An anchor as configured: ``host:port`` or ``[address]:port``.
-
-    Raises:
-        ValueError: it is not that; the message says what was expected.
-    """
-    name, _, digits = text.strip().rpartition(":")
-    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
-    port = int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= 5 else 0
-    if not bare or not 0 < port < 65536 or (":" in bare and bare == name):
-        raise ValueError(f"{text!r} is no anchor: expected host:port, an IPv6 address in brackets")
-    return Candidate(text.strip(), bare, port)
 
 
 def choose(

@@ -20,7 +20,7 @@ from probes.text import clean
 
 FILE = Path("/etc/quarterdeck.toml")
 KEYS = [
-    *("schema", "hosts", "services", "thresholds", "intervals", "ssh", "theme", "keys", "aws", "bench"),
+    *("schema", "hosts", "services", "thresholds", "intervals", "ssh", "theme", "keys", "triage", "aws", "bench"),
     *Host.__struct_fields__,
     *Service.__struct_fields__,
     *Thresholds.__struct_fields__,
@@ -73,6 +73,7 @@ likely = st.fixed_dictionaries(
         "ssh": st.dictionaries(st.sampled_from(Ssh.__struct_fields__), anything, max_size=4),
         "theme": st.dictionaries(st.sampled_from(["name", "utc", "ascii"]), scalars, max_size=3),
         "keys": st.dictionaries(names, scalars, max_size=4),
+        "triage": st.one_of(anything, st.fixed_dictionaries({"anchors": anything})),
         "aws": st.one_of(anything, st.dictionaries(st.sampled_from(AwsOptions.__struct_fields__), scalars, max_size=4)),
         "bench": anything,
     },

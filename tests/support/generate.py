@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from probes.cloud.policy import policy_page
-from probes.config import AwsOptions, Intervals, Settings, Ssh, Thresholds, settings
+from probes.config import AwsOptions, Intervals, Settings, Ssh, Thresholds, TriageOptions, settings
 from probes.config.aws import AWS, Ip
 from probes.config.build import _INTERVALS, _SSH, _THEME, _THRESHOLDS
 from probes.config.hosts import _HOST, _SERVICE
 from probes.config.schema import Choice, Flag, ListOf, Number, Rule, Table, Text, one_of, shown
+from probes.config.triage import TRIAGE
 
 if TYPE_CHECKING:
     import msgspec
@@ -184,6 +185,10 @@ All in seconds.
 
 Other keys for an action: `faults = "F"`, several separated by commas. The names are in the README's table of keys. A
 key that is bound here is taken from the action that had it.
+
+## `[triage]`
+
+{_table(TRIAGE, TriageOptions())}
 
 ## `[aws]`
 

@@ -8,7 +8,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from probes.config import AwsOptions, Intervals, Settings, Ssh, Thresholds, default_settings, find, load, user_path
+from probes.config import (
+    AwsOptions,
+    Intervals,
+    Settings,
+    Ssh,
+    Thresholds,
+    TriageOptions,
+    default_settings,
+    find,
+    load,
+    user_path,
+)
 from probes.config.commands import check, init, reference_text, show
 from probes.config.hosts import HTTP_KINDS
 from probes.errors import ConfigError
@@ -86,13 +97,15 @@ MISTAKES = [
     ('[aws]\nregoin = "x"', 'aws.regoin: is unknown (did you mean "region"?); expected enabled, profile, region, my_address, ask_my_address or allow_ssm'),
     ('[aws]\nregion = "Tokyo"', 'aws.region: "Tokyo" does not fit; expected the name of a region, such as ap-northeast-1'),
     ('[aws]\nmy_address = "1.2.3.4/32"', 'aws.my_address: "1.2.3.4/32" is not an IP address; expected an IP address'),
+    ('[triage]\nanchors = ["1.2.3.4"]', 'triage.anchors[0]: "1.2.3.4" is no address with a port; expected host:port, an IPv6 address in brackets'),
+    ('[triage]\nanchors = ["a:0", "[::1]:22"]', 'triage.anchors[0]: "a:0" is no address with a port; expected host:port, an IPv6 address in brackets'),
     ('[aws]\nallow_ssm = "yes"', 'aws.allow_ssm: "yes" is neither true nor false; expected true or false'),
     (HOST + 'labels = { instance_id = "i-12" }', 'hosts[0].labels.instance_id: "i-12" does not fit; expected an instance id, such as i-0123456789abcdef0'),
     (HOST + 'labels = { address = "1.2.3.4, gpu" }', 'hosts[0].labels.address: "gpu" is not an IP address; expected an IP address, several separated by commas'),
     (HOST + 'labels = { address = "" }', "hosts[0].labels.address: is empty; expected an IP address, several separated by commas"),
     ("hosts = 3", "hosts: 3 is not a list; expected a list of [[hosts]] tables"),
     ("hosts = [3]", "hosts[0]: 3 is not a table; expected a table with an id"),
-    ("[host]", 'host: is unknown (did you mean "hosts"?); expected schema, hosts, services, thresholds, intervals, ssh, theme, keys, aws or bench'),
+    ("[host]", 'host: is unknown (did you mean "hosts"?); expected schema, hosts, services, thresholds, intervals, ssh, theme, keys, triage, aws or bench'),
 ]  # fmt: skip
 
 
@@ -247,6 +260,8 @@ utc = true
 ascii = true
 [keys]
 open = "f5,f6"
+[triage]
+anchors = ["one.example:443", "[2001:db8::1]:22"]
 [aws]
 region = "ap-northeast-1"
 [bench.voice]
@@ -287,6 +302,7 @@ n = 3
     assert settings.ssh == Ssh(accept_new=True, known_hosts=(f"{tmp_path}/kh2",))
     assert (settings.theme, settings.utc, settings.ascii) == ("mono", True, True)
     assert settings.keys == {"open": "f5,f6"}
+    assert settings.triage.anchors == ("one.example:443", "[2001:db8::1]:22")
     assert settings.aws == AwsOptions(region="ap-northeast-1")
     assert settings.bench == {"voice": {"n": 3}}
 
@@ -346,6 +362,7 @@ def test_the_reference_says_every_default_itself():
         ("thresholds", Thresholds()),
         ("intervals", Intervals()),
         ("ssh", Ssh()),
+        ("triage", TriageOptions()),
         ("aws", AwsOptions()),
     ):
         written = {key: tuple(value) if isinstance(value, list) else value for key, value in table[name].items()}
@@ -392,7 +409,7 @@ def test_the_examples_in_the_reference_work(tmp_path):
 
 def test_every_option_is_explained_in_the_reference():
     text = reference_text()
-    for struct in (Thresholds, Intervals, Ssh, AwsOptions):
+    for struct in (Thresholds, Intervals, Ssh, TriageOptions, AwsOptions):
         for name in struct.__struct_fields__:
             assert f"\n{name} = " in text
     for name in {*Host.__struct_fields__} - {"simulated"} | {"kind", "path", "tls", "tls_verify", "expect"}:
