@@ -231,7 +231,7 @@ def row_25(case: Case) -> list[Verdict]:
     return [
         Verdict(
             row=25,
-            layer="security_group",
+            layer=_removed_from(case, port),
             service=port.service.name,
             outcome=Outcome.BLOCK,
             confidence=Confidence.MEDIUM,
@@ -245,6 +245,12 @@ def row_25(case: Case) -> list[Verdict]:
         )
         for port in ports
     ]
+
+
+def _removed_from(case: Case, port: PortProbe) -> str:
+    """Both kinds of filter keep tracked flows; where AWS still lets us in, it was not the security group's rule."""
+    judged = case.groups.get(port.service.port)
+    return "host_firewall" if judged is not None and judged.outcome is Outcome.PASS else "security_group"
 
 
 def row_28(case: Case, found: list[Verdict]) -> list[Verdict]:

@@ -110,7 +110,7 @@ def _address(case: Case) -> LayerState:
     if doubt:
         return LayerState(_UNKNOWN, doubt)
     if case.host_answers:
-        return LayerState(_PASS, f"{case.address} answers: {_proof(case)}")
+        return LayerState(_PASS, f"{case.address} answers: {proof(case)}")
     address = case.aws.address if case.aws is not None else None
     if address is None:
         return LayerState(_UNKNOWN, aws_why(case, "address"))
@@ -132,22 +132,24 @@ def address_doubt(case: Case) -> str | None:
     return None
 
 
-def _proof(case: Case) -> str:
+def proof(case: Case) -> str:
+    """What proves that packets get to the host and back."""
     return fact(case.answered[0]) if case.answered else "an SSH session lives"
 
 
 def _instance(case: Case) -> LayerState:
     instance = judged_instance(case)
+    answers_now = case.host_answers and not stranger(case)
     if instance is None:
-        if case.host_answers and not stranger(case):
-            return LayerState(_PASS, f"a host answers: {_proof(case)}")
+        if answers_now:
+            return LayerState(_PASS, f"a host answers: {proof(case)}")
         return LayerState(_UNKNOWN, aws_why(case, "instance"))
     checks = f"system check {instance.system_status}, instance check {instance.instance_status}"
     if checks_fine(case):
         return LayerState(_PASS, f"AWS: {instance.instance_id} running, {checks}")
     impaired = "impaired" in (instance.system_status, instance.instance_status)
-    if case.host_answers and instance.state == "running" and not impaired:
-        return LayerState(_PASS, f"a host answers: {_proof(case)}")
+    if answers_now and instance.state in ("running", "pending") and not impaired:
+        return LayerState(_PASS, f"a host answers: {proof(case)}")
     return LayerState(_UNKNOWN, f"AWS: {instance.instance_id} {instance.state}, {checks}")
 
 
@@ -180,10 +182,12 @@ def _ruled(case: Case, port: PortProbe, judged: Mapping[int, LayerJudgement], pa
 
 def _route(case: Case) -> LayerState:
     if case.host_answers:
+        # what a jump host sees says nothing of the way back to us
+        from_here = case.live or any(port.via is None for port in case.answered)
         for one in (case.route, case.public_access):
-            if one is not None and one.outcome is Outcome.BLOCK:
-                return LayerState(_UNKNOWN, f"{_proof(case)}, yet {one.reason}: stale facts, or another host")
-        return LayerState(_PASS, f"answers come back: {_proof(case)}")
+            if from_here and one is not None and one.outcome is Outcome.BLOCK:
+                return LayerState(_UNKNOWN, f"{proof(case)}, yet {one.reason}: stale facts, or another host")
+        return LayerState(_PASS, f"answers come back: {proof(case)}")
     route, block = case.route, case.public_access
     if route is None or block is None:
         return LayerState(_UNKNOWN, aws_why(case, "route"))

@@ -74,15 +74,16 @@ def row_22(case: Case) -> list[Verdict]:
 
 
 def _wedged(case: Case, port: PortProbe) -> tuple[Action, ...]:
-    again = command("ssh-keyscan -T 10 -p {port} {x}", port=port.service.port, x=port.address)
+    line = command("ssh-keyscan -T 10 -p {port} {x}", port=port.service.port, x=port.address)
+    again = Action("ask again, with a longer limit", line) if port.via is None else None
     instance = case.aws.instance if case.aws is not None else None
     if instance is None:
-        return (Action("ask again, with a longer limit", again),)
+        return actions(again)
     status = aws("ec2 describe-instance-status --instance-ids {id}", case.region, id=instance.instance_id)
     return actions(
         Action("look at the status checks", status),
         Action("read the console", console_output(case)),
-        Action("ask again, with a longer limit", again),
+        again,
     )
 
 
@@ -221,7 +222,8 @@ def row_26(case: Case) -> list[Verdict]:
                 statement=f"service layer: {label(port)} takes TCP, {layer.upper()} fails: {_why(port, tls=tls_fails)}",
                 evidence=(fact(port), *_phases(port)),
                 next_actions=actions(
-                    Action("see the answer yourself", _curl(port)),
+                    # behind a jump host the service cannot be asked from here
+                    Action("see the answer yourself", _curl(port)) if port.via is None else None,
                     *look_inside(case, f"look at {port.service.name} on the host", *service_lines(port)),
                 ),
             )
