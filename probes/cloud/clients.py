@@ -76,6 +76,8 @@ class Clients:
         self._lock = threading.Lock()
         self._session: Any = None
         self._made: dict[tuple[str, str], Any] = {}
+        #: how often everything was made anew
+        self._generation = 0
 
     async def region(self, deadline_s: float) -> str:
         """The region where a target names none: configured, else the environment's, else the profile's.
@@ -119,6 +121,7 @@ class Clients:
         self._pool.close()
 
     async def _run(self, call: Callable[[], Any], asked: Asked, deadline_s: float) -> Any:
+        generation = self._generation
         try:
             return await self._pool.run(call, max(0.0, deadline_s - boot_s()))
         except Exception as caught:  # noqa: BLE001  # every failure of AWS is a reason, none is an exception to triage
@@ -126,14 +129,19 @@ class Clients:
             # the message may hold secrets, so its class alone is logged
             _log.info("aws: %s in %s: %s", asked.operation.action, asked.region, type(caught).__name__)
             if error.whole:
-                self._forget()
+                self._forget(generation)
             raise error from None
 
-    def _forget(self) -> None:
-        """Make new sessions and clients next time: an expired session is renewed outside, and clients keep the old."""
-        with self._lock:
-            self._session = None
-            self._made.clear()
+    def _forget(self, generation: int) -> None:
+        """Make a new session and clients next time: an expired session is renewed outside, and clients keep the old.
+
+        Many calls fail at once; only the first of those that began with the same session does it.
+        """
+        if generation != self._generation:
+            return
+        self._generation += 1
+        # not under the lock, which a thread may hold while it looks for credentials: the event loop must not wait
+        self._session, self._made = None, {}
 
     def _default_region(self, _deadline_s: float) -> str:
         region = os.environ.get("AWS_REGION")
@@ -154,7 +162,9 @@ class Clients:
 
     def _client(self, service: str, region: str) -> Any:
         with self._lock:
-            client = self._made.get((service, region))
+            # kept aside: a client that was made while everything was forgotten belongs to what was forgotten
+            made = self._made
+            client = made.get((service, region))
             if client is None:
                 config: Any = import_module("botocore.config")
                 session = self._open_session()
@@ -169,7 +179,7 @@ class Clients:
                 client = session.client(service, region_name=region, config=options)
                 if self._configure is not None:
                     self._configure(client, service, region)
-                self._made[service, region] = client
+                made[service, region] = client
             return client
 
     def _call(self, operation: Operation, region: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:

@@ -76,7 +76,7 @@ class Round:
         clients: the door.
         region: where.
         deadline_s: on ``boot_s``; what is not answered by then is unknown, with that reason.
-        with_ssm: ask also which instances Session Manager reaches (opt-in).
+        with_ssm: ask also which instances Systems Manager reaches (opt-in).
     """
 
     def __init__(self, clients: Clients, region: str, deadline_s: float, *, with_ssm: bool) -> None:
@@ -258,7 +258,7 @@ class Round:
             self._got.shared = {group: held.count(group) for group in groups}
 
     async def _read_managed(self, ids: list[str]) -> None:
-        """Which instances Session Manager reaches."""
+        """Which instances Systems Manager reaches."""
         if not self._with_ssm:
             return
         answers = await asyncio.gather(

@@ -121,7 +121,7 @@ SSM_INSTANCES: Final = Operation(
     method="describe_instance_information",
     items="InstanceInformationList",
     opt_in="allow_ssm",
-    why="whether the Session Manager agent of the instance answers",
+    why="whether the Systems Manager agent of the instance answers",
 )
 SSM_SEND: Final = Operation(
     service="ssm",

@@ -26,8 +26,8 @@ def ssm_policy() -> dict[str, Any]:
     """What ``aws.allow_ssm`` needs besides."""
     asked = [one for one in OPERATIONS if one.opt_in == "allow_ssm" and one is not SSM_SEND]
     return _policy([
-        _statement("QuarterdeckSessionManagerReads", _actions(asked), "*"),
-        _statement("QuarterdeckSessionManagerRuns", [SSM_SEND.action], _SEND_TO),
+        _statement("QuarterdeckSystemsManagerReads", _actions(asked), "*"),
+        _statement("QuarterdeckSystemsManagerRuns", [SSM_SEND.action], _SEND_TO),
     ])  # fmt: skip
 
 
@@ -49,7 +49,7 @@ and the rest goes on.
 
 ## With `aws.allow_ssm`
 
-Only where `allow_ssm = true` is set in `[aws]`: one fixed script is run by Session Manager on a host whose SSH is dead.
+Only where `allow_ssm = true` is set in `[aws]`: one fixed script is run by Systems Manager on a host whose SSH is dead.
 The script reads; **the permission does not**: whoever has `ssm:SendCommand` with `AWS-RunShellScript` can run anything
 as root on the instances it is for. Narrow the second resource to yours, by id or with a condition on tags.
 

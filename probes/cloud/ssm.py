@@ -1,6 +1,6 @@
-"""A look inside a host whose SSH is dead, by Session Manager. Opt-in (``aws.allow_ssm``); one fixed script that reads.
+"""A look inside a host whose SSH is dead, by Systems Manager. Opt-in (``aws.allow_ssm``); one fixed script that reads.
 
-Session Manager returns at most 24,000 characters of output; a list that was cut says so and is not taken for whole.
+Systems Manager returns at most 24,000 characters of output; a list that was cut says so and is not taken for whole.
 """
 
 from __future__ import annotations
@@ -27,24 +27,27 @@ LIMIT_S: Final = 25.0
 _DOCUMENT: Final = "AWS-RunShellScript"
 _FIRST_WAIT_S: Final = 0.3
 _LONGEST_WAIT_S: Final = 2.0
-#: how long the script may wait for delivery, and run; Session Manager takes no less than 30 for the first
+_ANSWER_S: Final = 3.0
+#: how long the script may wait for delivery, and run; Systems Manager takes no less than 30 for the first
 _DELIVER_S: Final = 30
 _RUN_S: Final = "20"
 _SS, _PROC, _NFT = "quarterdeck:ss", "quarterdeck:proc", "quarterdeck:nft"
 SCRIPT: Final = (
     "export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-    f"if command -v ss >/dev/null 2>&1; then echo {_SS}; ss -ltnpH; "
-    f"else echo {_PROC}; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; fi",
+    (
+        f"if command -v ss >/dev/null 2>&1; then echo {_SS}; ss -ltnpH; "
+        f"else echo {_PROC}; cat /proc/net/tcp /proc/net/tcp6 2>/dev/null; fi"
+    ),
     f"echo {_NFT}; if command -v nft >/dev/null 2>&1; then nft list ruleset 2>&1; else echo 'nft: not installed'; fi",
 )
 _WAITING: Final = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 
 
 class SsmLook(Struct, frozen=True, kw_only=True):
-    """What the host said by Session Manager.
+    """What the host said by Systems Manager.
 
     ``inside`` has the listeners, or why there are none. ``ruleset`` is nft's text, None with ``ruleset_why``.
-    ``cut``: the output was longer than Session Manager returns.
+    ``cut``: the output was longer than Systems Manager returns.
     """
 
     inside: Inside
@@ -54,7 +57,7 @@ class SsmLook(Struct, frozen=True, kw_only=True):
 
 
 async def look_inside(aws: Aws, instance_id: str, region: str, *, limit_s: float = LIMIT_S) -> SsmLook:
-    """Ask a host by Session Manager what listens on it and which firewall rules it has.
+    """Ask a host by Systems Manager what listens on it and which firewall rules it has.
 
     Args:
         aws: its options must allow it.
@@ -66,7 +69,7 @@ async def look_inside(aws: Aws, instance_id: str, region: str, *, limit_s: float
         What it said; every failure is a reason in it, nothing is raised but the cancellation of the caller.
     """
     if not aws.options.enabled or not aws.options.allow_ssm:
-        return _nothing("Session Manager is not asked: aws.allow_ssm is false; set it to true")
+        return _nothing("Systems Manager is not asked: aws.allow_ssm is false; set it to true")
     try:
         answer = await _run(aws, instance_id, region, boot_s() + limit_s)
     except CloudError as error:
@@ -89,7 +92,7 @@ def parse(output: str) -> SsmLook:
     if reader is None:
         why = "the script's output is not what it prints; it cannot be read"
     elif cut and not has_nft:
-        why = f"the list of listening ports is longer than the {OUTPUT_CHARS} characters Session Manager returns"
+        why = f"the list of listening ports is longer than the {OUTPUT_CHARS} characters Systems Manager returns"
     else:
         listeners = reader(listing)
     rules, rules_why = _ruleset(ruleset if has_nft else None, cut=cut)
@@ -125,15 +128,16 @@ async def _run(aws: Aws, instance_id: str, region: str, deadline_s: float) -> Re
     )
     command_id = str(sent[0]["Command"]["CommandId"])
     wait_s = _FIRST_WAIT_S
-    while boot_s() < deadline_s:
-        await asyncio.sleep(min(wait_s, max(0.0, deadline_s - boot_s())))
+    # the last question is put early enough to be answered: then it is the script that is late, not AWS
+    while boot_s() < deadline_s - _ANSWER_S:
+        await asyncio.sleep(wait_s)
         wait_s = min(wait_s * 1.5, _LONGEST_WAIT_S)
         # until the invocation is known, the answer is empty: it follows the command by some seconds
         found = await aws.clients.ask(SSM_RESULT, region, deadline_s, CommandId=command_id, InstanceId=instance_id)
         if found and found[0].get("Status") not in _WAITING:
             return found[0]
     raise CloudError(
-        f"the script sent to {instance_id} by Session Manager did not end in time",
+        f"the script sent to {instance_id} by Systems Manager did not end in time",
         next_step="look at the instance's SSM agent: it may not reach AWS",
     )
 
@@ -143,4 +147,4 @@ def _nothing(why: str) -> SsmLook:
 
 
 def _inside(**listeners: Any) -> Inside:
-    return Inside(source="ssm", at_wall_s=wall_s(), sshd_why="not asked by Session Manager", **listeners)
+    return Inside(source="ssm", at_wall_s=wall_s(), sshd_why="not asked by Systems Manager", **listeners)

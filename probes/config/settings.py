@@ -95,7 +95,7 @@ class AwsOptions(Struct, frozen=True):
     ask_my_address: bool = False
     """Ask https://checkip.amazonaws.com for that address where it is not given."""
     allow_ssm: bool = False
-    """Run a fixed read-only script by Session Manager on a host whose SSH is dead (ports and firewall rules)."""
+    """Run a fixed read-only script by Systems Manager on a host whose SSH is dead (ports and firewall rules)."""
 
 
 class Settings(Struct, frozen=True):

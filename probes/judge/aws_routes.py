@@ -56,6 +56,13 @@ def judge_routes(evidence: AwsEvidence) -> LayerJudgement:
         return _judgement(
             outcome=Outcome.UNKNOWN, cause=Cause.PREFIX_LIST_UNREAD, reason=reason, matched=_named([], unread)
         )
+    rivals = _rivals(table.routes, ways, private=source.private)
+    if rivals:
+        reason = (
+            f"{table.table_id} has one prefix in several prefix lists ({listed([_arrow(one) for one in rivals])}): "
+            "which of them AWS took is not told; remove one"
+        )
+        return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.AMBIGUOUS, reason=reason, matched=_named(rivals))
     if good and not rest and not lost:
         return _passes(table, source, good)
     if good:
@@ -88,6 +95,22 @@ def _rank(route: RouteEntry) -> int:
     if route.prefix_cidrs is not None:
         return 1
     return 2 if route.origin == _PROPAGATED else 0
+
+
+def _rivals(routes: tuple[RouteEntry, ...], ways: tuple[_Way, ...], *, private: bool) -> list[RouteEntry]:
+    """Routes of prefix lists that are equal to one that decides and lead elsewhere: AWS takes any of them."""
+    found: list[RouteEntry] = []
+    for way in ways:
+        if way.route.prefix_cidrs is None:
+            continue
+        found += [
+            other
+            for other in routes
+            if other.prefix_cidrs is not None
+            and way.prefix in prefixes_of(other)
+            and _leads_back(other, private=private) != _leads_back(way.route, private=private)
+        ]
+    return found
 
 
 def _leads_back(route: RouteEntry, *, private: bool) -> bool:
@@ -124,9 +147,6 @@ def _depends(table: RouteTable, source: Source, good: list[_Way], rest: list[_Wa
 def _blocks(table: RouteTable, source: Source, rest: list[_Way]) -> LayerJudgement:
     """No address of ours is led back to; the longest prefix says why (for one address of ours it is the only one)."""
     who = source.cidr or "any address"
-    gateways = [
-        route for route in table.routes if route.target.startswith("igw-") and _leads_back(route, private=False)
-    ]
     if not rest:
         reason = f"{_table_words(table)} has no route to {who}"
         return _judgement(outcome=Outcome.BLOCK, cause=Cause.NO_ROUTE, reason=reason)
@@ -141,14 +161,23 @@ def _blocks(table: RouteTable, source: Source, rest: list[_Way]) -> LayerJudgeme
             "them is not known: look there"
         )
         return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.APPLIANCE, reason=reason, matched=matched)
-    if any(one.version == source.version for gateway in gateways for one in prefixes_of(gateway)):
+    wider = next((one for one in table.routes if _is_wider_gateway(one, rest[0].prefix)), None)
+    if wider is not None and not source.private:
         reason = (
             f"{_table_words(table)} sends answers to {who} by {_arrow(route)}, which is more specific than "
-            f"{_arrow(gateways[0])}"
+            f"{_arrow(wider)}"
         )
         return _judgement(outcome=Outcome.BLOCK, cause=Cause.MORE_SPECIFIC_ROUTE, reason=reason, matched=matched)
+    if source.private:
+        reason = f"{_table_words(table)} has for {who} only {_arrow(route)}, and private addresses do not pass there"
+        return _judgement(outcome=Outcome.BLOCK, cause=Cause.NO_ROUTE, reason=reason, matched=matched)
     reason = f"{_table_words(table)} sends answers to {who} by {_arrow(route)}, not to an internet gateway"
     return _judgement(outcome=Outcome.BLOCK, cause=Cause.NO_INTERNET_GATEWAY, reason=reason, matched=matched)
+
+
+def _is_wider_gateway(route: RouteEntry, prefix: Network) -> bool:
+    """Whether an active route to an internet gateway would have led back, were it not for a longer prefix."""
+    return _leads_back(route, private=False) and any(bool(cut((prefix,), one)[0]) for one in prefixes_of(route))
 
 
 def _table_words(table: RouteTable) -> str:
