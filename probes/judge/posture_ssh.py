@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Action
 from probes.judge.posture_types import Checked, Exposure, PostureLine, not_checked, passed
-from probes.judge.triage_case import fact
+from probes.judge.triage_words import fact
 from probes.model import PortState, ServiceKind
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Cause, LayerState, Outcome, Verdict
 from probes.judge.triage_address import foreign_region, loose, not_ours, ours, tentative
-from probes.judge.triage_case import control_fine, fact, is_loopback, is_own, known_host, listeners, numbers
+from probes.judge.triage_case import control_fine, is_loopback, is_own, known_host, listeners
 from probes.judge.triage_near import control_fact
+from probes.judge.triage_words import fact, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:

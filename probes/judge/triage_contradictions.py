@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Outcome
-from probes.judge.triage_case import answers, fact, is_loopback, is_reset, listeners
+from probes.judge.triage_case import answers, is_loopback, is_reset, listeners
 from probes.judge.triage_firewall import row_16, row_17
 from probes.judge.triage_instance import judged_instance
 from probes.judge.triage_layers import address_doubt, proof
+from probes.judge.triage_words import fact
 from probes.model import PortState
 
 if TYPE_CHECKING:

@@ -9,21 +9,18 @@ from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
 from probes.judge.triage_address import not_ours, ours
 from probes.judge.triage_address import row_5 as wrong_instance
 from probes.judge.triage_case import (
-    at,
     checks_fine,
-    fact,
     from_host,
     is_loopback,
     is_own,
-    label,
     listeners,
-    numbers,
     public,
     ssh_ports,
     ssh_usable,
 )
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output, look_inside
+from probes.judge.triage_words import at, fact, label, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from probes.evidence import Names
 from probes.judge.aws_space import parsed
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import control_fine, fact, millis, numbers
+from probes.judge.triage_case import control_fine
 from probes.judge.triage_commands import command
+from probes.judge.triage_words import fact, millis, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import banner_changed, fact, label, millis, ssh_opening, stranger
+from probes.judge.triage_case import banner_changed, ssh_opening, stranger
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output, layer_of, look_inside, service_lines
+from probes.judge.triage_words import fact, label, millis
 from probes.model import Health, PortState, ServiceKind
 
 if TYPE_CHECKING:
