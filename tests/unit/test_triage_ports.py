@@ -59,7 +59,7 @@ def test_row_18_never_says_to_log_in_over_ssh_when_ssh_is_what_is_refused() -> N
     facts = aws(instance=instance(has_ssm=True))
     assert commands(verdict(host(reset(SSH), aws=facts), 18))[0] == (
         "aws ssm send-command --instance-ids i-0aaa --document-name AWS-RunShellScript --parameters "
-        f'\'{{"commands": ["systemctl status ssh", "docker ps"]}}\' {R}'
+        f'\'{{"commands": ["systemctl status ssh sshd", "docker ps"]}}\' {R}'
     )
 
 
