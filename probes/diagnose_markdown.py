@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from probes.judge.diagnosis import Action, Diagnosis, Verdict
 
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~$&!@])")
-_BULLET: Final = re.compile(r"\A(\s*)([-+]|\d+\.)")
+_BULLET: Final = re.compile(r"\A(\s*)([-+]|\d+[.)])(?=\s|\Z)")
 _TICKS: Final = re.compile(r"`+")
 _HEADINGS: Final = ("layer", "outcome", "reason")
 

@@ -128,7 +128,8 @@ def _named(kind: str, hosts: Sequence[Judged]) -> bool:
 
 
 def _names(verdict: Verdict, rows: frozenset[int]) -> bool:
-    return verdict.row in rows and verdict.outcome is Outcome.BLOCK
+    # row 25 may be about the host's own firewall
+    return verdict.row in rows and verdict.outcome is Outcome.BLOCK and verdict.layer != "host_firewall"
 
 
 def _correlation(kind: str, value: str, hosts: tuple[str, ...], *, named: bool) -> Correlation:

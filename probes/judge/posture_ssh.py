@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Action
 from probes.judge.posture_types import Checked, Exposure, PostureLine, not_checked, passed
-from probes.judge.triage_case import fact
+from probes.judge.triage_words import fact
 from probes.model import PortState, ServiceKind
 
 if TYPE_CHECKING:
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 CHECK: Final = "B2"
 _BY_PASSWORD: Final = ("password", "keyboard-interactive")
+#: the unit is called ssh on Debian and Ubuntu, sshd elsewhere
+_RELOAD: Final = "sudo sshd -t && { sudo systemctl reload ssh || sudo systemctl reload sshd; }"
 _KEYS_ONLY: Final = Action(
     "set PasswordAuthentication no and KbdInteractiveAuthentication no, test in a second session, then reload",
-    "sudo sshd -t && sudo systemctl reload ssh",
+    _RELOAD,
 )
-_NO_ROOT: Final = Action("set PermitRootLogin no, then reload", "sudo sshd -t && sudo systemctl reload ssh")
+_NO_ROOT: Final = Action("set PermitRootLogin no, then reload", _RELOAD)
 
 
 def ssh_lines(inside: Inside | None, inside_why: str, ports: Sequence[PortProbe]) -> list[PostureLine]:

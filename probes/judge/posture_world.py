@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from probes.judge.aws_groups import admits, networks_of
 from probes.judge.diagnosis import Action
 from probes.judge.posture_types import Checked, Exposure, PostureLine, not_checked, passed
-from probes.judge.triage_case import fact, is_reset, millis
+from probes.judge.triage_case import is_reset
 from probes.judge.triage_commands import aws as aws_command
+from probes.judge.triage_words import fact, millis
 from probes.model import PortState
 
 if TYPE_CHECKING:

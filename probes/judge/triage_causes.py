@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Cause, LayerState, Outcome, Verdict
 from probes.judge.triage_address import foreign_region, loose, not_ours, ours, tentative
-from probes.judge.triage_case import control_fine, fact, is_loopback, is_own, known_host, listeners, numbers
+from probes.judge.triage_case import control_fine, is_loopback, is_own, known_host, listeners
 from probes.judge.triage_near import control_fact
+from probes.judge.triage_words import fact, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _ROWS: Final = {
     "service": (18, 21, 22, 26, 27),
     "security_group": (10, 11, 25),
     "nacl": (12, 13),
-    "host_firewall": (16, 17, 19),
+    "host_firewall": (16, 17, 19, 25),
     "stopped": (6,),
     "association": (4,),
     "wrong_address": (3, 5, 24),
@@ -69,6 +70,8 @@ def quiet(case: Case) -> tuple[str, ...]:
 
 def _cause(name: str, case: Case, verdicts: Sequence[Verdict], ends: Mapping[str, LayerState]) -> Cause:
     named = [one for one in verdicts if one.row in _ROWS[name] and one.outcome is Outcome.BLOCK]
+    # row 25 is about one of two filters: its layer says which
+    named = [one for one in named if one.row != 25 or one.layer == name]
     if named:
         pro = tuple(f"row {one.row}: {one.statement}" for one in named)
         state = POSSIBLE if all(map(tentative, named)) else FOUND

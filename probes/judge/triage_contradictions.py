@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Outcome
-from probes.judge.triage_case import answers, fact, is_loopback, is_reset, listeners
+from probes.judge.triage_case import answers, is_loopback, is_reset, listeners
 from probes.judge.triage_firewall import row_16, row_17
 from probes.judge.triage_instance import judged_instance
-from probes.judge.triage_layers import address_doubt
+from probes.judge.triage_layers import address_doubt, proof
+from probes.judge.triage_words import fact
 from probes.model import PortState
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def _denied(case: Case) -> Iterator[str]:
             if judged is not None and judged.outcome is Outcome.BLOCK:
                 yield f"configuration denies, yet it answers: {judged.reason}; {fact(port)}: {_STALE}"
     for judged in (case.route, case.public_access):
-        if seen and judged is not None and judged.outcome is Outcome.BLOCK:
-            yield f"configuration denies, yet it answers: {judged.reason}; {fact(seen[0])}: {_STALE}"
+        if (seen or case.live) and judged is not None and judged.outcome is Outcome.BLOCK:
+            yield f"configuration denies, yet it answers: {judged.reason}; {proof(case)}: {_STALE}"
 
 
 def _allowed(case: Case) -> Iterator[str]:

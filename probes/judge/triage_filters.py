@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
 from probes.judge.layer_judgement import Cause
-from probes.judge.triage_case import fact, numbers, public
+from probes.judge.triage_case import public
 from probes.judge.triage_commands import actions, aws, trusted
+from probes.judge.triage_words import fact, numbers
 
 if TYPE_CHECKING:
     from probes.evidence import PortProbe

@@ -9,21 +9,18 @@ from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
 from probes.judge.triage_address import not_ours, ours
 from probes.judge.triage_address import row_5 as wrong_instance
 from probes.judge.triage_case import (
-    at,
     checks_fine,
-    fact,
     from_host,
     is_loopback,
     is_own,
-    label,
     listeners,
-    numbers,
     public,
     ssh_ports,
     ssh_usable,
 )
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output, look_inside
+from probes.judge.triage_words import at, fact, label, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:
@@ -231,7 +228,7 @@ def row_25(case: Case) -> list[Verdict]:
     return [
         Verdict(
             row=25,
-            layer="security_group",
+            layer=_removed_from(case, port),
             service=port.service.name,
             outcome=Outcome.BLOCK,
             confidence=Confidence.MEDIUM,
@@ -245,6 +242,12 @@ def row_25(case: Case) -> list[Verdict]:
         )
         for port in ports
     ]
+
+
+def _removed_from(case: Case, port: PortProbe) -> str:
+    """Both kinds of filter keep tracked flows; where AWS still lets us in, it was not the security group's rule."""
+    judged = case.groups.get(port.service.port)
+    return "host_firewall" if judged is not None and judged.outcome is Outcome.PASS else "security_group"
 
 
 def row_28(case: Case, found: list[Verdict]) -> list[Verdict]:

@@ -53,8 +53,9 @@ def console_output(case: Case) -> str | None:
 
 def service_lines(port: PortProbe) -> tuple[str, str]:
     """What tells the state of one service on its host."""
-    unit = "ssh" if port.service.kind == "ssh" else port.service.name
-    return f"systemctl status {quoted(unit)}", "docker ps"
+    # the unit is called ssh on Debian and Ubuntu, sshd elsewhere
+    unit = "ssh sshd" if port.service.kind == "ssh" else quoted(port.service.name)
+    return f"systemctl status {unit}", "docker ps"
 
 
 def layer_of(port: PortProbe) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import at, fact
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output
+from probes.judge.triage_words import at, fact
 from probes.model import PortState
 
 if TYPE_CHECKING:

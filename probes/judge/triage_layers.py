@@ -8,33 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import LAYERS, LayerState, Outcome, Verdict
 from probes.judge.triage_address import foreign_region, loose, not_ours, ours
-from probes.judge.triage_case import (
-    HTTP_KINDS,
-    answers,
-    checks_fine,
-    control_fine,
-    fact,
-    is_own,
-    known_host,
-    millis,
-    numbers,
-    stranger,
-)
+from probes.judge.triage_case import answers, checks_fine, control_fine, is_own, known_host, stranger
 from probes.judge.triage_instance import judged_instance
 from probes.judge.triage_near import control_fact
-from probes.model import Health, PortState, ServiceKind
+from probes.judge.triage_speakers import NO_PORTS, http_layer, ssh_layer, tls_layer
+from probes.judge.triage_words import fact, numbers
+from probes.model import PortState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from probes.evidence import PortProbe
     from probes.judge.layer_judgement import LayerJudgement
     from probes.judge.triage_case import Case
 
 _PASS, _UNKNOWN, _NOT = Outcome.PASS, Outcome.UNKNOWN, Outcome.NOT_APPLICABLE
-_NO_PORTS: Final = LayerState(_UNKNOWN, "no port was probed")
 
 
 def layers(case: Case, verdicts: Iterable[Verdict]) -> dict[str, LayerState]:
@@ -110,7 +100,7 @@ def _address(case: Case) -> LayerState:
     if doubt:
         return LayerState(_UNKNOWN, doubt)
     if case.host_answers:
-        return LayerState(_PASS, f"{case.address} answers: {_proof(case)}")
+        return LayerState(_PASS, f"{case.address} answers: {proof(case)}")
     address = case.aws.address if case.aws is not None else None
     if address is None:
         return LayerState(_UNKNOWN, aws_why(case, "address"))
@@ -132,22 +122,24 @@ def address_doubt(case: Case) -> str | None:
     return None
 
 
-def _proof(case: Case) -> str:
+def proof(case: Case) -> str:
+    """What proves that packets get to the host and back."""
     return fact(case.answered[0]) if case.answered else "an SSH session lives"
 
 
 def _instance(case: Case) -> LayerState:
     instance = judged_instance(case)
+    answers_now = case.host_answers and not stranger(case)
     if instance is None:
-        if case.host_answers and not stranger(case):
-            return LayerState(_PASS, f"a host answers: {_proof(case)}")
+        if answers_now:
+            return LayerState(_PASS, f"a host answers: {proof(case)}")
         return LayerState(_UNKNOWN, aws_why(case, "instance"))
     checks = f"system check {instance.system_status}, instance check {instance.instance_status}"
     if checks_fine(case):
         return LayerState(_PASS, f"AWS: {instance.instance_id} running, {checks}")
     impaired = "impaired" in (instance.system_status, instance.instance_status)
-    if case.host_answers and instance.state == "running" and not impaired:
-        return LayerState(_PASS, f"a host answers: {_proof(case)}")
+    if answers_now and instance.state in ("running", "pending") and not impaired:
+        return LayerState(_PASS, f"a host answers: {proof(case)}")
     return LayerState(_UNKNOWN, f"AWS: {instance.instance_id} {instance.state}, {checks}")
 
 
@@ -180,10 +172,12 @@ def _ruled(case: Case, port: PortProbe, judged: Mapping[int, LayerJudgement], pa
 
 def _route(case: Case) -> LayerState:
     if case.host_answers:
+        # what a jump host sees says nothing of the way back to us
+        from_here = case.live or any(port.via is None for port in case.answered)
         for one in (case.route, case.public_access):
-            if one is not None and one.outcome is Outcome.BLOCK:
-                return LayerState(_UNKNOWN, f"{_proof(case)}, yet {one.reason}: stale facts, or another host")
-        return LayerState(_PASS, f"answers come back: {_proof(case)}")
+            if from_here and one is not None and one.outcome is Outcome.BLOCK:
+                return LayerState(_UNKNOWN, f"{proof(case)}, yet {one.reason}: stale facts, or another host")
+        return LayerState(_PASS, f"answers come back: {proof(case)}")
     route, block = case.route, case.public_access
     if route is None or block is None:
         return LayerState(_UNKNOWN, aws_why(case, "route"))
@@ -210,10 +204,11 @@ def _by_port(case: Case, judge: Callable[[PortProbe], LayerState]) -> LayerState
     """Passes only when it passes for every port; ports that share a reason share its words."""
     ports = [port for port in case.ports if not is_own(port)]
     if not ports:
-        return _NO_PORTS
+        return NO_PORTS
     ends = [(port, judge(port)) for port in ports]
     open_questions = [(port, end) for port, end in ends if end.outcome is not _PASS]
-    chosen = open_questions or ends
+    # a port that did not answer passes by AWS's word: that says more than the ports that answered
+    chosen = open_questions or sorted(ends, key=lambda one: answers(one[0]))
     first = chosen[0][1]
     same = [port for port, end in chosen if end.reason == first.reason]
     rest = [port for port, end in chosen if end.reason != first.reason]
@@ -222,7 +217,7 @@ def _by_port(case: Case, judge: Callable[[PortProbe], LayerState]) -> LayerState
     return LayerState(_UNKNOWN if open_questions else _PASS, first.reason + more)
 
 
-# --- the service ---
+# --- the handshake ---
 
 
 def _tcp(case: Case) -> LayerState:
@@ -235,71 +230,6 @@ def _connected(port: PortProbe) -> LayerState:
     return LayerState(_UNKNOWN, f"no handshake: {fact(port)}")
 
 
-def _ssh(case: Case) -> LayerState:
-    return _speakers(case, "SSH", lambda port: port.service.kind is ServiceKind.SSH, lambda port: _ssh_end(case, port))
-
-
-def _ssh_end(case: Case, port: PortProbe) -> LayerState:
-    ssh = port.ssh
-    if case.live:
-        return LayerState(_PASS, "an SSH session to the host lives")
-    if ssh is None:
-        return LayerState(_UNKNOWN, f"{fact(port)}, SSH was not asked")
-    if ssh.opening is not Opening.BANNER:
-        return LayerState(_UNKNOWN, f"{fact(port)}, no banner was read ({ssh.opening.value.replace('_', ' ')})")
-    if ssh.kex_stalled:
-        path = port.path_mtu
-        why = "retransmits were not measured" if path is None else f"{path.retransmits} retransmits"
-        return LayerState(_UNKNOWN, f"the banner came, the key exchange did not end: sshd hangs or path MTU ({why})")
-    if ssh.host_key is KeyCheck.MATCH:
-        return LayerState(_PASS, f"banner after {millis(ssh.banner_ms)}, the host key is the one on file")
-    known = "is on no file" if ssh.host_key is KeyCheck.UNKNOWN else "was not checked"
-    return LayerState(
-        _UNKNOWN, f"banner after {millis(ssh.banner_ms)}; the host key {known}, so whose host is not known"
-    )
-
-
-def _tls(case: Case) -> LayerState:
-    return _speakers(case, "TLS", lambda port: port.service.tls, _tls_end)
-
-
-def _tls_end(port: PortProbe) -> LayerState:
-    tls = port.tls
-    if tls is None or not tls.ok:
-        return LayerState(_UNKNOWN, f"{fact(port)}, TLS was not asked")
-    doubt = f", not verified: {tls.verify_error}" if tls.verify_error else ""
-    return LayerState(_PASS, f"{tls.version or 'handshake'} in {millis(tls.took_ms)}{doubt}")
-
-
-def _http(case: Case) -> LayerState:
-    return _speakers(case, "HTTP", lambda port: port.service.kind in HTTP_KINDS, _http_end)
-
-
-def _http_end(port: PortProbe) -> LayerState:
-    http = port.http
-    if http is None:
-        return LayerState(_UNKNOWN, f"{fact(port)}, HTTP was not asked")
-    if http.health is not Health.OK:
-        return LayerState(_UNKNOWN, f"{fact(port)}, health not known: {http.detail or 'no detail'}")
-    return LayerState(_PASS, f"{port.service.name}: {http.detail or f'status {http.status}'}")
-
-
-def _speakers(
-    case: Case, what: str, speaks: Callable[[PortProbe], bool], judge: Callable[[PortProbe], LayerState]
-) -> LayerState:
-    ports = [port for port in case.ports if speaks(port)]
-    if not ports:
-        return LayerState(_NOT, f"no {what} service among the probed ports") if case.ports else _NO_PORTS
-
-    def end(port: PortProbe) -> LayerState:
-        if port.state is not PortState.OPEN:
-            return LayerState(_UNKNOWN, f"not reached: {fact(port)}")
-        return judge(port)
-
-    ends = [end(port) for port in ports]
-    return next((one for one in ends if one.outcome is not _PASS), ends[0])
-
-
 _BASE: Final[dict[str, Callable[[Case], LayerState]]] = {
     "resolve": _resolve,
     "egress": _egress,
@@ -310,7 +240,7 @@ _BASE: Final[dict[str, Callable[[Case], LayerState]]] = {
     "route": _route,
     "host_firewall": _host_firewall,
     "tcp": _tcp,
-    "ssh": _ssh,
-    "tls": _tls,
-    "http": _http,
+    "ssh": ssh_layer,
+    "tls": tls_layer,
+    "http": http_layer,
 }

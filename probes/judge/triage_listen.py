@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import by_errno_alone, fact, is_loopback, is_reset, label, listeners
+from probes.judge.triage_case import by_errno_alone, is_loopback, is_reset, listeners
 from probes.judge.triage_commands import actions, command
 from probes.judge.triage_firewall import socket_words
 from probes.judge.triage_inside import look_inside, service_lines, ssh_way
+from probes.judge.triage_words import fact, label
 
 if TYPE_CHECKING:
     from probes.evidence import PortProbe

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from probes.evidence import Names
 from probes.judge.aws_space import parsed
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import control_fine, fact, millis, numbers
+from probes.judge.triage_case import control_fine
 from probes.judge.triage_commands import command
+from probes.judge.triage_words import fact, millis, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:
-    from probes.evidence import ControlProbe, Names, PortProbe
+    from probes.evidence import ControlProbe, PortProbe
     from probes.judge.triage_case import Case
 
 #: "host unreachable" from ourselves: nobody answered for the address on our own network
@@ -73,8 +75,8 @@ def _verdict(case: Case, statement: str, evidence: tuple[str, ...]) -> Verdict:
 
 def row_2(case: Case) -> list[Verdict]:
     """The name resolves to another address than configured, or not at all."""
-    names = case.evidence.names
-    if names is None or names.name is None:
+    names = _looked_up(case)
+    if names is None:
         return []
     astray = strangers(names)
     if names.addresses and not astray:
@@ -98,6 +100,16 @@ def row_2(case: Case) -> list[Verdict]:
             next_actions=_next(case, names),
         )
     ]
+
+
+def _looked_up(case: Case) -> Names | None:
+    """The look-up; where none was made, a probe that could not resolve its address has looked up that name."""
+    names = case.evidence.names
+    if names is not None and names.name is not None:
+        return names
+    if not case.address or parsed(case.address) is not None or not _unresolved(case):
+        return None
+    return Names(name=case.address)
 
 
 def strangers(names: Names) -> tuple[str, ...]:

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import banner_changed, fact, label, millis, ssh_opening, stranger
+from probes.judge.triage_case import banner_changed, ssh_opening, stranger
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output, layer_of, look_inside, service_lines
+from probes.judge.triage_words import fact, label, millis
 from probes.model import Health, PortState, ServiceKind
 
 if TYPE_CHECKING:
@@ -74,15 +75,16 @@ def row_22(case: Case) -> list[Verdict]:
 
 
 def _wedged(case: Case, port: PortProbe) -> tuple[Action, ...]:
-    again = command("ssh-keyscan -T 10 -p {port} {x}", port=port.service.port, x=port.address)
+    line = command("ssh-keyscan -T 10 -p {port} {x}", port=port.service.port, x=port.address)
+    again = Action("ask again, with a longer limit", line) if port.via is None else None
     instance = case.aws.instance if case.aws is not None else None
     if instance is None:
-        return (Action("ask again, with a longer limit", again),)
+        return actions(again)
     status = aws("ec2 describe-instance-status --instance-ids {id}", case.region, id=instance.instance_id)
     return actions(
         Action("look at the status checks", status),
         Action("read the console", console_output(case)),
-        Action("ask again, with a longer limit", again),
+        again,
     )
 
 
@@ -221,7 +223,8 @@ def row_26(case: Case) -> list[Verdict]:
                 statement=f"service layer: {label(port)} takes TCP, {layer.upper()} fails: {_why(port, tls=tls_fails)}",
                 evidence=(fact(port), *_phases(port)),
                 next_actions=actions(
-                    Action("see the answer yourself", _curl(port)),
+                    # behind a jump host the service cannot be asked from here
+                    Action("see the answer yourself", _curl(port)) if port.via is None else None,
                     *look_inside(case, f"look at {port.service.name} on the host", *service_lines(port)),
                 ),
             )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Action, Cause, Outcome, Verdict
-from probes.judge.triage_case import fact, numbers
 from probes.judge.triage_causes import POSSIBLE, RULED_OUT
 from probes.judge.triage_discriminator import unexplained
+from probes.judge.triage_words import fact, numbers
 from probes.model import PortState
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -32,9 +32,11 @@ from probes.evidence import (
     PortProbe,
     SshProbe,
 )
-from probes.judge.diagnosis import Diagnosis, Verdict
 from probes.judge.triage import diagnose
 from probes.model import Health, LinkState, PortState, Service, ServiceKind
+
+if TYPE_CHECKING:
+    from probes.judge.diagnosis import Diagnosis, Verdict
 
 X = "18.118.69.100"
 ME = "203.0.113.7"

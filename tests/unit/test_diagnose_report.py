@@ -99,6 +99,8 @@ def test_the_record_in_markdown() -> None:
         ("# heading", "\\# heading"),
         ("- item", "\\- item"),
         ("1. item", "1\\. item"),
+        ("1) item", "1\\) item"),
+        ("18.118.69.100 answers", "18.118.69.100 answers"),
         ("a\n\n# b", "a \\# b"),
         ("<script>alert(1)</script>", "\\<script\\>alert(1)\\</script\\>"),
         ("[x](javascript:alert)", "\\[x\\](javascript:alert)"),

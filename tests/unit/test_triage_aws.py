@@ -82,8 +82,10 @@ def test_row_7_stop_and_start_not_reboot() -> None:
     assert one.confidence is Confidence.HIGH
     assert one.statement == "AWS hardware: i-0aaa runs, its system status check is impaired"
     assert commands(one) == [
-        f"aws ec2 stop-instances --instance-ids i-0aaa {R} && aws ec2 wait instance-stopped --instance-ids i-0aaa {R} "
-        f"&& aws ec2 start-instances --instance-ids i-0aaa {R}"
+        (
+            f"aws ec2 stop-instances --instance-ids i-0aaa {R} && aws ec2 wait instance-stopped --instance-ids i-0aaa {R} "
+            f"&& aws ec2 start-instances --instance-ids i-0aaa {R}"
+        )
     ]
 
 
@@ -166,8 +168,10 @@ def test_row_10_prints_the_missing_rule_for_my_address_only() -> None:
         "groups on the interface: sg-1",
     )
     assert commands(one) == [
-        f"aws ec2 authorize-security-group-ingress --group-id sg-1 {R} --ip-permissions "
-        f"'IpProtocol=tcp,FromPort=8001,ToPort=8001,IpRanges=[{{CidrIp={ME}/32}}]'",
+        (
+            f"aws ec2 authorize-security-group-ingress --group-id sg-1 {R} --ip-permissions "
+            f"'IpProtocol=tcp,FromPort=8001,ToPort=8001,IpRanges=[{{CidrIp={ME}/32}}]'"
+        ),
         f"aws ec2 describe-security-group-rules --filters Name=group-id,Values=sg-1 {R}",
     ]
     assert rows(found) == [10]
@@ -250,10 +254,14 @@ def test_row_12_names_the_entry_and_how_to_replace_it() -> None:
     assert (one.layer, one.confidence) == ("nacl", Confidence.HIGH)
     assert one.statement == f"network ACL, inward: rule 90 of acl-1 denies tcp 8001 in from {ME}/32"
     assert commands(one) == [
-        f"aws ec2 create-network-acl-entry --network-acl-id acl-1 {R} --ingress --rule-number 89 --protocol 6 "
-        f"--port-range From=8001,To=8001 --cidr-block {ME}/32 --rule-action allow",
-        "aws ec2 replace-network-acl-entry --network-acl-id acl-1 --ingress --rule-number 90 --protocol 6 "
-        f"--port-range From=8001,To=8001 --cidr-block 203.0.113.0/24 --rule-action allow {R}",
+        (
+            f"aws ec2 create-network-acl-entry --network-acl-id acl-1 {R} --ingress --rule-number 89 --protocol 6 "
+            f"--port-range From=8001,To=8001 --cidr-block {ME}/32 --rule-action allow"
+        ),
+        (
+            "aws ec2 replace-network-acl-entry --network-acl-id acl-1 --ingress --rule-number 90 --protocol 6 "
+            f"--port-range From=8001,To=8001 --cidr-block 203.0.113.0/24 --rule-action allow {R}"
+        ),
         f"aws ec2 describe-network-acls --network-acl-ids acl-1 {R}",
     ]
     assert rows(found) == [12]
@@ -329,8 +337,10 @@ DEFAULT = RouteEntry(destination="0.0.0.0/0", target="igw-1")
         ),
         (
             (LOCAL, DEFAULT, RouteEntry(destination="203.0.113.0/24", target="vgw-1")),
-            f"route: rtb-1 (the main table) sends answers to {ME}/32 by 203.0.113.0/24 -> vgw-1, "
-            "which is more specific than 0.0.0.0/0 -> igw-1",
+            (
+                f"route: rtb-1 (the main table) sends answers to {ME}/32 by 203.0.113.0/24 -> vgw-1, "
+                "which is more specific than 0.0.0.0/0 -> igw-1"
+            ),
         ),
         (
             (LOCAL, RouteEntry(destination="0.0.0.0/0", target="nat-1")),
@@ -403,8 +413,10 @@ def test_row_16_the_host_drops_one_port() -> None:
     assert outcome(diagnosis, "host_firewall") == "block"
     assert {outcome(diagnosis, name) for name in ("security_group", "nacl", "route", "address", "instance")} == {"pass"}
     assert diagnosis.contradictions == (
-        "configuration allows, yet silent: 8001 (openvoice): no answer to 3 SYNs within 3501 ms: "
-        "look at the host itself",
+        (
+            "configuration allows, yet silent: 8001 (openvoice): no answer to 3 SYNs within 3501 ms: "
+            "look at the host itself"
+        ),
     )
 
 
@@ -412,8 +424,10 @@ def test_row_16_over_session_manager_when_ssh_is_what_is_silent() -> None:
     facts = aws(instance=instance(has_ssm=True))
     one = verdict(host(silent(SSH), reset(), aws=facts), 16)
     assert commands(one) == [
-        "aws ssm send-command --instance-ids i-0aaa --document-name AWS-RunShellScript --parameters "
-        f'\'{{"commands": ["sudo nft list ruleset", "ss -ltnp"]}}\' {R}',
+        (
+            "aws ssm send-command --instance-ids i-0aaa --document-name AWS-RunShellScript --parameters "
+            f'\'{{"commands": ["sudo nft list ruleset", "ss -ltnp"]}}\' {R}'
+        ),
         f"aws ec2 get-console-output --instance-id i-0aaa --latest --output text {R}",
     ]
     assert not any(line and (line.startswith("ssh ") or "instance-connect" in line) for line in commands(one))

@@ -134,6 +134,12 @@ def test_row_2_not_at_all() -> None:
     )
 
 
+def test_row_2_a_probe_that_could_not_resolve_is_evidence_too() -> None:
+    port = silent(state=PortState.UNRESOLVED, address="gpu.example.com", syns_sent=None)
+    found = host(port, address="gpu.example.com", names=None)
+    assert verdict(found, 2).statement.startswith("DNS: gpu.example.com does not resolve")
+
+
 @pytest.mark.parametrize(
     "names",
     [
@@ -164,8 +170,10 @@ def test_row_3_the_reverse_name_says_another_region() -> None:
     )
     assert commands(one) == [
         f"aws ec2 describe-addresses --public-ips {X} --region us-east-2",
-        "aws ec2 describe-instances --filters Name=tag:Name,Values=tokyo-gpu-1 --query "
-        "'Reservations[].Instances[].[InstanceId,State.Name,PublicIpAddress]' --output text --region ap-northeast-1",
+        (
+            "aws ec2 describe-instances --filters Name=tag:Name,Values=tokyo-gpu-1 --query "
+            "'Reservations[].Instances[].[InstanceId,State.Name,PublicIpAddress]' --output text --region ap-northeast-1"
+        ),
     ]
     # a name alone does not explain the silence: the one check that decides is still asked for
     assert 29 in rows(found)
@@ -220,8 +228,10 @@ def test_row_3_does_not_fire(found) -> None:
 def test_one_source_against_a_host_that_answers_is_a_contradiction() -> None:
     diagnosis = diagnose(host(opened(), names=OHIO))
     assert diagnosis.contradictions == (
-        f"{X} answers, and its reverse name says us-east-2, not ap-northeast-1: "
-        "another host, another account, or a wrong region in the configuration",
+        (
+            f"{X} answers, and its reverse name says us-east-2, not ap-northeast-1: "
+            "another host, another account, or a wrong region in the configuration"
+        ),
     )
     assert outcome(diagnosis, "address") == "unknown"
 
@@ -272,11 +282,15 @@ def test_row_5_the_address_is_on_another_instance() -> None:
         "i-0bbb: launched 2026-02-03T00:00:00Z, running",
     )
     assert commands(one) == [
-        "aws ec2 describe-instances --instance-ids i-0aaa i-0bbb --query "
-        "'Reservations[].Instances[].[InstanceId,LaunchTime,State.Name,PublicIpAddress]' --output text "
-        "--region ap-northeast-1",
-        "aws ec2 associate-address --allocation-id eipalloc-1 --instance-id i-0bbb --allow-reassociation "
-        "--region ap-northeast-1",
+        (
+            "aws ec2 describe-instances --instance-ids i-0aaa i-0bbb --query "
+            "'Reservations[].Instances[].[InstanceId,LaunchTime,State.Name,PublicIpAddress]' --output text "
+            "--region ap-northeast-1"
+        ),
+        (
+            "aws ec2 associate-address --allocation-id eipalloc-1 --instance-id i-0bbb --allow-reassociation "
+            "--region ap-northeast-1"
+        ),
     ]
 
 

@@ -59,7 +59,7 @@ def test_row_18_never_says_to_log_in_over_ssh_when_ssh_is_what_is_refused() -> N
     facts = aws(instance=instance(has_ssm=True))
     assert commands(verdict(host(reset(SSH), aws=facts), 18))[0] == (
         "aws ssm send-command --instance-ids i-0aaa --document-name AWS-RunShellScript --parameters "
-        f'\'{{"commands": ["systemctl status ssh", "docker ps"]}}\' {R}'
+        f'\'{{"commands": ["systemctl status ssh sshd", "docker ps"]}}\' {R}'
     )
 
 
@@ -148,13 +148,19 @@ def test_row_20_does_not_fire(port) -> None:
 def test_row_25_the_session_lives_and_new_connects_are_silent() -> None:
     found = host(silent(SSH), link=LIVE, aws=aws())
     one = verdict(found, 25)
-    assert (one.layer, one.confidence) == ("security_group", Confidence.MEDIUM)
+    assert one.confidence is Confidence.MEDIUM
+    # AWS still lets us in: it was a rule of the host's own
+    assert one.layer == "host_firewall"
+    assert verdict(host(silent(SSH), link=LIVE), 25).layer == "security_group"
+    assert verdict(host(silent(SSH), link=LIVE, aws=aws(rules=())), 25).layer == "security_group"
     assert one.statement == "a rule was just removed: the SSH session lives, and new connects to 22 (ssh) are silent"
     assert commands(one) == [
         None,
         f"aws ec2 describe-security-group-rules --filters Name=group-id,Values=sg-1 {R}",
-        "aws cloudtrail lookup-events --lookup-attributes AttributeKey=ResourceName,AttributeValue=sg-1 "
-        f"--max-results 20 {R}",
+        (
+            "aws cloudtrail lookup-events --lookup-attributes AttributeKey=ResourceName,AttributeValue=sg-1 "
+            f"--max-results 20 {R}"
+        ),
     ]
 
 

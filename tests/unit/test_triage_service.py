@@ -108,8 +108,10 @@ def test_row_23_a_path_mtu_black_hole() -> None:
     )
     assert commands(one) == [
         f"tracepath -n {X}",
-        "aws ec2 authorize-security-group-ingress --group-id sg-1 --ip-permissions "
-        f"'IpProtocol=icmp,FromPort=3,ToPort=4,IpRanges=[{{CidrIp={ME}/32}}]' {R}",
+        (
+            "aws ec2 authorize-security-group-ingress --group-id sg-1 --ip-permissions "
+            f"'IpProtocol=icmp,FromPort=3,ToPort=4,IpRanges=[{{CidrIp={ME}/32}}]' {R}"
+        ),
         "sudo sysctl -w net.ipv4.tcp_mtu_probing=1",
     ]
 

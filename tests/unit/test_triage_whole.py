@@ -283,8 +283,10 @@ def test_ssh_is_never_advised_while_it_is_dead(facts) -> None:
 def test_configuration_denies_yet_open() -> None:
     diagnosis = diagnose(host(opened(), aws=aws(rules=())))
     assert diagnosis.contradictions == (
-        "configuration denies, yet it answers: no rule of sg-1 allows tcp 8001 from 203.0.113.7/32; "
-        "8001 (openvoice): open in 20.0 ms: stale facts, or another host",
+        (
+            "configuration denies, yet it answers: no rule of sg-1 allows tcp 8001 from 203.0.113.7/32; "
+            "8001 (openvoice): open in 20.0 ms: stale facts, or another host"
+        ),
     )
 
 
@@ -296,8 +298,10 @@ def test_aws_says_stopped_and_the_address_answers() -> None:
 def test_open_from_outside_and_nothing_listens_inside() -> None:
     diagnosis = diagnose(host(opened(SSH), opened(), inside=inside(("0.0.0.0", 22))))
     assert diagnosis.contradictions == (
-        "8001 (openvoice): open in 20.0 ms, yet nothing listens on it inside: "
-        "forwarded to elsewhere, or another host answers",
+        (
+            "8001 (openvoice): open in 20.0 ms, yet nothing listens on it inside: "
+            "forwarded to elsewhere, or another host answers"
+        ),
     )
 
 
