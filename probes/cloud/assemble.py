@@ -56,9 +56,9 @@ def nothing(region: str | None, reason: str, mine: Mine, at_wall_s: float) -> Aw
 
 def evidence_of(target: Target, region: str, got: Gathered, mine: Mine, at_wall_s: float) -> AwsEvidence:
     """The evidence of one host from a round that asked about it."""
-    if got.whole is not None:
+    if got.whole is not None and not got.answered:
         return nothing(region, got.whole, mine, at_wall_s)
-    unknown: dict[str, str] = {}
+    unknown: dict[str, str] = {"credentials": got.whole} if got.whole is not None else {}
     address, record = _address(target, got, unknown)
     interface = read.interface(record) if record is not None else None
     instance, configured = _instances(target, address, record, got, unknown)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from probes.cloud.facts import AwsEvidence
+    from probes.cloud.gather import Gathered
     from probes.config.settings import AwsOptions
 
 _log = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Aws:
         """Import boto3, find credentials and make the clients before they are needed.
 
         Args:
-            regions: those of the configured hosts; the default region is always made ready.
+            regions: those of the configured hosts; without any, the default region is made ready.
             limit_s: in seconds, for all.
 
         Returns:
@@ -90,24 +91,25 @@ class Aws:
         if not self.options.enabled:
             off = Mine(None, "AWS is not asked")
             return {target.host_id: nothing(target.region, _OFF, off, wall_s()) for target in targets}
+        default = await self._default_region(targets, deadline_s)
         found: dict[str, AwsEvidence] = {}
         by_region: dict[str, list[Target]] = {}
-        default = await self._default_region(targets, deadline_s)
-        mine = await self._my_address(deadline_s)
+        nowhere: list[Target] = []
         for target in targets:
             region = target.region or default
+            kept = None if fresh or isinstance(region, CloudError) else self._kept.get(_key(region, target))
             if isinstance(region, CloudError):
-                found[target.host_id] = nothing(None, region.reason, mine, wall_s())
-                continue
-            kept = None if fresh else self._kept.get(_key(region, target))
-            if kept is not None and kept.until_s > boot_s():
+                nowhere.append(target)
+            elif kept is not None and kept.until_s > boot_s():
                 found[target.host_id] = kept.evidence
             else:
                 by_region.setdefault(region, []).append(target)
-        for answers in await asyncio.gather(
-            *(self._ask(region, asked, mine, deadline_s) for region, asked in by_region.items())
-        ):
-            found |= answers
+        rounds = (self._ask(region, asked, deadline_s) for region, asked in by_region.items())
+        mine, answers = await asyncio.gather(self._my_address(deadline_s), asyncio.gather(*rounds))
+        for (region, asked), got in zip(by_region.items(), answers, strict=True):
+            found |= self._assemble(region, asked, got, mine)
+        if isinstance(default, CloudError):
+            found |= {target.host_id: nothing(None, default.reason, mine, wall_s()) for target in nowhere}
         return found
 
     def close(self) -> None:
@@ -123,18 +125,25 @@ class Aws:
         except CloudError as error:
             return error
 
-    async def _ask(self, region: str, targets: list[Target], mine: Mine, deadline_s: float) -> dict[str, AwsEvidence]:
+    async def _ask(self, region: str, targets: list[Target], deadline_s: float) -> Gathered | str:
+        """One round of questions; where an answer was not understood, that as a reason."""
         round_ = Round(self.clients, region, deadline_s, with_ssm=self.options.allow_ssm)
         ids = [target.instance_id for target in targets if target.instance_id]
         try:
-            got = await round_.gather([target.address for target in targets], ids)
-            found = {target.host_id: evidence_of(target, region, got, mine, wall_s()) for target in targets}
+            return await round_.gather([target.address for target in targets], ids)
         except Exception as error:  # noqa: BLE001  # a malformed answer must not end the diagnosis of what else is known
-            _log.exception("aws: an answer was not understood")
-            reason = f"an answer of AWS was not understood ({type(error).__name__}); quarterdeck --log-file has more"
-            return {target.host_id: nothing(region, reason, mine, wall_s()) for target in targets}
-        self._keep(region, targets, found, passing=got.passing)
-        return found
+            return _not_understood(error)
+
+    def _assemble(self, region: str, targets: list[Target], got: Gathered | str, mine: Mine) -> dict[str, AwsEvidence]:
+        try:
+            if not isinstance(got, str):
+                found = {target.host_id: evidence_of(target, region, got, mine, wall_s()) for target in targets}
+                self._keep(region, targets, found, passing=got.passing)
+                return found
+            reason = got
+        except Exception as error:  # noqa: BLE001  # as above
+            reason = _not_understood(error)
+        return {target.host_id: nothing(region, reason, mine, wall_s()) for target in targets}
 
     def _keep(self, region: str, targets: list[Target], found: dict[str, AwsEvidence], *, passing: bool) -> None:
         """Remember answers; what may be answered when asked again is not (the responder may just have logged in)."""
@@ -165,6 +174,11 @@ class Aws:
             _log.info("aws: asking for our own address failed: %s", type(error).__name__)
             return Mine(None, f"asking for it failed: {type(error).__name__}")
         return Mine(address, "told by checkip.amazonaws.com")
+
+
+def _not_understood(error: Exception) -> str:
+    _log.error("aws: an answer was not understood", exc_info=error)
+    return f"an answer of AWS was not understood ({type(error).__name__}); quarterdeck --log-file has more"
 
 
 def _key(region: str, target: Target) -> tuple[str, str, str | None]:

@@ -137,10 +137,14 @@ class PublicAccessBlock(Struct, frozen=True, kw_only=True):
 class AwsEvidence(Struct, frozen=True, kw_only=True):
     """All that AWS said about one address.
 
-    ``unknown``: part name (``credentials``, ``address``, ``instance``, ``security_group``, ``nacl``, ``route``,
-    ``public_access_block``) to the reason in words with the next step, such as "AccessDenied for
-    ec2:DescribeNetworkAcls". ``my_address`` is ours as AWS sees it, None when neither configured nor asked.
-    ``shared`` group id to the number of interfaces that use it.
+    ``unknown``: part name to the reason in words with the next step, such as "AccessDenied for
+    ec2:DescribeNetworkAcls; allow ...". A part that is None has its line: ``address``, ``instance``,
+    ``security_group``, ``nacl``, ``route``, ``public_access_block``. Besides: ``credentials`` (nothing can be asked),
+    ``configured_instance`` (the label names none that is known), ``instance_status``, ``shared``, ``ssm``; and
+    ``security_group`` or ``route`` where a prefix list in them could not be read, though the rest was.
+
+    ``my_address`` is ours as AWS sees it, None when neither configured nor asked; ``my_address_source`` says how it is
+    known, or why not. ``shared``: group id to the number of interfaces that use it.
     """
 
     region: str | None

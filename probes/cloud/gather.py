@@ -7,7 +7,8 @@ on.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from probes.cloud import read
 from probes.cloud.addresses import is_public, parsed
@@ -28,25 +29,28 @@ from probes.cloud.operations import (
 from probes.errors import CloudError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from probes.cloud.clients import Clients
     from probes.cloud.operations import Operation
 
     Record = dict[str, Any]
 
+T = TypeVar("T")
 _MAX_IDS: Final = 100
 
 
 class Gathered:
     """What AWS said in one round, indexed for assembling. ``failed`` are the reasons by part, the first of each.
 
-    A dictionary that is None was not read. ``whole`` is the reason why nothing can be read at all.
+    A dictionary that is None was not read. ``whole`` is the reason why nothing more can be read (what was ``answered``
+    before stays true).
     """
 
     def __init__(self) -> None:
         self.failed: dict[str, str] = {}
         self.whole: str | None = None
+        self.answered = False
         #: whether a question failed that may be answered when it is asked again
         self.passing = False
         #: an address to the interfaces that have it
@@ -92,7 +96,7 @@ class Round:
         wanted = sorted({str(one) for one in map(parsed, addresses) if one is not None})
         public = [one for one in wanted if _is_public_v4(one)]
         named = sorted(set(instance_ids))
-        await asyncio.gather(
+        await _together(
             self._find_interfaces(wanted, public),
             self._find_elastic(public),
             self._find_instances("instance-id", named),
@@ -104,7 +108,7 @@ class Round:
         attached = _values(read.instance_of(record) for record in found)
         elastic = _values(one.get("InstanceId") for one in (self._got.elastic or {}).values())
         instances = sorted({*named, *attached, *elastic})
-        await asyncio.gather(
+        await _together(
             self._find_instances("instance-id", [one for one in instances if one not in self._got.instances]),
             self._read_statuses([one for one in instances if one in attached or one in self._got.instances]),
             self._read_rules(groups),
@@ -120,22 +124,25 @@ class Round:
     async def _ask(self, operation: Operation, part: str, **parameters: Any) -> list[Record] | None:
         """The items, or None with the reason noted under ``part``."""
         if self._got.whole is not None:
+            self._got.failed.setdefault(part, self._got.whole)
             return None
         try:
-            return await self._clients.ask(operation, self._region, self._deadline_s, **parameters)
+            found = await self._clients.ask(operation, self._region, self._deadline_s, **parameters)
         except CloudError as error:
             self._got.passing |= not error.lasting
             if error.whole:
                 self._got.whole = self._got.whole or error.reason
             self._got.failed.setdefault(part, error.reason)
             return None
+        self._got.answered = True
+        return found
 
     async def _filtered(
         self, operation: Operation, part: str, name: str, values: list[str], more: tuple[str, str] | None = None
     ) -> list[Record] | None:
         """The items whose filter ``name`` has one of ``values``; a long list is asked in pieces, at once."""
         extra = [{"Name": more[0], "Values": [more[1]]}] if more else []
-        answers = await asyncio.gather(
+        answers = await _together(
             *(
                 self._ask(operation, part, Filters=[{"Name": name, "Values": values[at : at + MAX_VALUES]}, *extra])
                 for at in range(0, len(values), MAX_VALUES)
@@ -151,7 +158,7 @@ class Round:
     async def _find_interfaces(self, addresses: list[str], public: list[str]) -> None:
         six = [one for one in addresses if ":" in one]
         private = [one for one in addresses if one not in public and one not in six]
-        await asyncio.gather(
+        await _together(
             self._keep_interfaces("association.public-ip", public, "ip-address"),
             self._keep_interfaces(
                 "addresses.private-ip-address", private, "network-interface.addresses.private-ip-address"
@@ -197,7 +204,7 @@ class Round:
                 self._got.instances[one["InstanceId"]] = one
 
     async def _read_statuses(self, ids: list[str]) -> None:
-        answers = await asyncio.gather(
+        answers = await _together(
             *(
                 self._ask(STATUSES, "instance_status", InstanceIds=ids[at : at + _MAX_IDS], IncludeAllInstances=True)
                 for at in range(0, len(ids), _MAX_IDS)
@@ -218,7 +225,7 @@ class Round:
             self._got.acls = {one["SubnetId"]: record for record in found for one in record.get("Associations") or ()}
 
     async def _read_tables(self, subnets: list[str], vpcs: list[str]) -> None:
-        own, main = await asyncio.gather(
+        own, main = await _together(
             self._filtered(ROUTES, "route", "association.subnet-id", subnets),
             self._filtered(ROUTES, "route", "vpc-id", vpcs, ("association.main", "true")),
         )
@@ -237,15 +244,13 @@ class Round:
     async def _read_prefixes(self, part: str, ids: set[str]) -> None:
         """The entries of prefix lists; one that cannot be read stays unread, and the rules that name it say so."""
         wanted = sorted(ids)
-        answers = await asyncio.gather(
-            *(self._ask(PREFIX_LIST, f"prefix_list_{part}", PrefixListId=one) for one in wanted)
-        )
+        answers = await _together(*(self._ask(PREFIX_LIST, f"prefix_list_{part}", PrefixListId=one) for one in wanted))
         for one, answer in zip(wanted, answers, strict=True):
             if answer is not None:
                 self._got.prefixes[one] = tuple(str(entry["Cidr"]) for entry in answer)
 
     async def _read_access(self) -> None:
-        options, exclusions = await asyncio.gather(
+        options, exclusions = await _together(
             self._ask(ACCESS_OPTIONS, "public_access_block"), self._ask(ACCESS_EXCLUSIONS, "public_access_block")
         )
         self._got.access = options[0] if options else None
@@ -254,14 +259,16 @@ class Round:
     async def _count_shared(self, groups: list[str]) -> None:
         found = await self._filtered(INTERFACES, "shared", "group-id", groups)
         if found is not None:
-            held = [one["GroupId"] for record in found for one in record.get("Groups") or ()]
-            self._got.shared = {group: held.count(group) for group in groups}
+            # an interface with groups of two pieces of the list comes twice
+            once = {record["NetworkInterfaceId"]: record for record in found}
+            held = Counter(one["GroupId"] for record in once.values() for one in record.get("Groups") or ())
+            self._got.shared = {group: held[group] for group in groups}
 
     async def _read_managed(self, ids: list[str]) -> None:
         """Which instances Systems Manager reaches."""
         if not self._with_ssm:
             return
-        answers = await asyncio.gather(
+        answers = await _together(
             *(
                 self._ask(SSM_INSTANCES, "ssm", Filters=[{"Key": "InstanceIds", "Values": ids[at : at + _MAX_IDS]}])
                 for at in range(0, len(ids), _MAX_IDS)
@@ -271,6 +278,16 @@ class Round:
             self._got.managed = {
                 one["InstanceId"] for answer in answers for one in answer or () if one.get("PingStatus") == "Online"
             }
+
+
+async def _together(*questions: Coroutine[Any, Any, T]) -> list[T]:
+    """Ask at the same time. When one is not understood, the others are not left behind without anybody waiting."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(question) for question in questions]
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _is_public_v4(text: str) -> bool:

@@ -7,6 +7,7 @@ may hold secrets. A code, and words of our own, say enough.
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
@@ -58,7 +59,7 @@ def cloud_error(error: BaseException, asked: Asked) -> CloudError:
         told = _CREDENTIALS.get(name)
         if told is not None:
             cause, step = told
-            return _whole(cause, step.format(profile=_flag(asked.profile)))
+            return _whole(cause, step.replace("{profile}", _flag(asked.profile)))
     for name in names:
         told = _OTHER.get(name)
         if told is not None:
@@ -119,7 +120,7 @@ def _whole(cause: str, step: str) -> CloudError:
 
 
 def _flag(profile: str) -> str:
-    return f" --profile {profile}" if profile else ""
+    return f" --profile {shlex.quote(profile)}" if profile else ""
 
 
 def _login(profile: str) -> str:

@@ -6,6 +6,7 @@ that group's *private* addresses, never what arrives through a public one.
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -134,7 +135,7 @@ def _missing(evidence: AwsEvidence, source: Source, port: int, protocol: str) ->
     text = f"allow {_what(port, protocol)} from {source.cidr or 'your address as /32'}"
     if not ids:
         return text, None
-    region = f" --region {evidence.region}" if evidence.region else ""
+    region = f" --region {shlex.quote(evidence.region)}" if evidence.region else ""
     ports = f"FromPort={port},ToPort={-1 if protocol.startswith('icmp') else port}"
     ranges = (
         f"Ipv6Ranges=[{{CidrIpv6={source.cidr}}}]" if source.version == 6 else f"IpRanges=[{{CidrIp={source.cidr}}}]"

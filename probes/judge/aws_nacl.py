@@ -6,6 +6,7 @@ port is not known beforehand (a NAT on the way picks its own), so the whole rang
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from ipaddress import ip_network
 from itertools import pairwise
@@ -201,9 +202,9 @@ def _command(evidence: AwsEvidence, acl: Acl, source: Source, flow: Flow, deny: 
     block = "--ipv6-cidr-block" if ip_network(source.cidr).version == 6 else "--cidr-block"
     return (
         f"aws ec2 {verb}-network-acl-entry --network-acl-id {acl.acl_id}"
-        f"{f' --region {evidence.region}' if evidence.region else ''} --{'egress' if flow.egress else 'ingress'} "
-        f"--rule-number {number} --protocol {_NUMBERS[flow.protocol]} --port-range From={flow.low},To={flow.high} "
-        f"{block} {source.cidr} --rule-action allow"
+        f"{f' --region {shlex.quote(evidence.region)}' if evidence.region else ''} "
+        f"--{'egress' if flow.egress else 'ingress'} --rule-number {number} --protocol {_NUMBERS[flow.protocol]} "
+        f"--port-range From={flow.low},To={flow.high} {block} {source.cidr} --rule-action allow"
     )
 
 

@@ -39,7 +39,7 @@ def test_every_operation_of_the_table_is_asked_and_nothing_else():
         used |= {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in NAMES}
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)]
         verbs = r"(describe|get|list|send|create|modify|delete|authorize|run|start|stop)_"
-        past = [call.func.attr for call in calls if re.match(verbs, call.func.attr)]
+        past = [call.func.attr for call in calls if re.match(verbs, call.func.attr) and call.func.attr != "create_task"]
         assert past == [], f"{name} goes past the table"
     assert used == set(NAMES)
 

@@ -293,6 +293,32 @@ async def test_one_call_that_breaks_off_is_one_part(name):
     assert found.unknown["nacl"].endswith("; try again")
 
 
+async def test_what_was_read_before_everything_broke_stays():
+    """One connection times out: its part and what comes after are unknown, what was answered is not thrown away."""
+    broken = _raises("ConnectTimeoutError", endpoint_url="x")
+    found = await facts(Recorded(world() | {"describe_network_acls": broken}))
+    assert found.address.instance_id == INSTANCE
+    assert found.unknown["nacl"] == f"the AWS endpoint of {REGION} does not answer; look at the way to AWS"
+    assert found.unknown["credentials"] == found.unknown["nacl"]
+    for part, fact in (("security_group", found.rules), ("route", found.routes), ("shared", found.shared or None)):
+        assert (fact is None) is (part in found.unknown)
+
+
+async def test_a_profile_with_signs_of_the_shell_cannot_act_in_the_command_that_is_offered(tmp_path):
+    (tmp_path / "config").write_text("[profile a;id]\naws_access_key_id = a\naws_secret_access_key = b\n")
+    found = await facts(Recorded(dict.fromkeys(world(), "ExpiredToken")), profile="a;id")
+    assert found.unknown["credentials"].endswith("run: aws sso login --profile 'a;id'")
+
+
+async def test_an_interface_with_two_groups_is_counted_once_for_each():
+    answers = world()
+    (one,) = answers["describe_network_interfaces"]["NetworkInterfaces"]
+    one["Groups"] = [{"GroupId": f"sg-{at}"} for at in range(1, 251)]
+    found = await facts(Recorded(answers))
+    assert set(found.shared.values()) == {1}
+    assert len(found.shared) == 250
+
+
 async def test_a_malformed_answer_is_a_reason():
     answers = world()
     del answers["describe_security_group_rules"]["SecurityGroupRules"][0]["IpProtocol"]
