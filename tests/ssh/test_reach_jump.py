@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from probes.model import Health, PortState, Service, ServiceKind
+from probes.evidence import KeyCheck, Opening
+from probes.model import Health, LinkState, PortState, Service, ServiceKind
+from probes.reach.gather import Gatherer
 from tests.support.http_standin import answer, stand_in
 from tests.support.sshd import Keys, RealSshd
 from tests.support.watching import settings_for, watching
@@ -54,6 +56,29 @@ async def test_services_behind_a_jump_host(tmp_path: Path, keys: Keys) -> None:
             assert voice.phases_ms["tunnel"] > 0
             assert (none.state, none.detail) == (PortState.REFUSED, "the jump host says: Connection refused")
             assert (ssh.state, ssh.detail) == (PortState.OPEN, "from the live session")
+
+
+async def test_diagnosis_of_a_host_behind_a_jump_host(tmp_path: Path, keys: Keys) -> None:
+    with RealSshd(tmp_path / "jump", keys) as jump, RealSshd(tmp_path / "target", keys) as target:
+        known = tmp_path / "known"
+        known.write_text(jump.known_hosts.read_text() + target.known_hosts.read_text())
+        services = (Service("ssh", target.port, ServiceKind.SSH), Service("none", closed_port()))
+        spec = f"{target.host().user}@{jump.address}:{jump.port}"
+        host = target.host(proxy_jump=spec, known_hosts=(str(known),), services=services)
+        async with watching(settings_for(host)) as watch:
+            await watch.until(lambda r: r.link.state is LinkState.LIVE)
+            backend = watch.supervisor
+            async with Gatherer(routes=backend.ways, trust=backend.ways, tunnels=backend) as gathering:
+                evidence = await gathering.probe_host(host)
+        ssh, none = evidence.ports
+        assert {ssh.via, none.via} == {spec}
+        assert ssh.ssh is not None
+        assert (ssh.state, ssh.opening, ssh.ssh.host_key) == (PortState.OPEN, Opening.BANNER, KeyCheck.MATCH)
+        assert (none.state, none.detail) == (PortState.REFUSED, "the jump host says: Connection refused")
+        assert evidence.echo is not None
+        assert evidence.echo.outcome == "not_measured"
+        # the session logs in, the probe leaves before it would have to say who it is
+        assert "[preauth]" in target.log.read_text().splitlines()[-1]
 
 
 async def test_without_the_jump_host_nothing_is_claimed(tmp_path: Path, keys: Keys) -> None:

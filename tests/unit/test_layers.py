@@ -53,3 +53,9 @@ def test_reading_the_configuration_loads_nothing_slow(module):
     code = f"import sys, {module}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert not {"asyncssh", "asyncio", "cryptography", "boto3", "textual", "psutil"} & set(result.stdout.split())
+
+
+def test_a_diagnosis_loads_ssh_and_certificates_only_when_it_needs_them():
+    code = "import sys, probes.reach.gather; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"asyncssh", "cryptography", "boto3", "textual"} & set(result.stdout.split())
