@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from msgspec import structs
+
 from probes import clock, export
 from probes.fleet import Fleet
 from probes.judge.condition import Condition, Level, condition
@@ -13,10 +15,13 @@ from probes.limits import raise_fd_limit
 from probes.model import Event, LinkState, PortState, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from probes.config import Settings
+    from probes.evidence import Evidence
     from probes.fleet import HostRecord
+    from probes.investigate import Wanted
+    from probes.model import Host
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +156,24 @@ def _line(kind: str, host_id: str | None, body: dict[str, Any], at_wall_s: float
         "time": clock.rfc3339(clock.wall_s() if at_wall_s is None else at_wall_s),
         **{key: value for key, value in body.items() if key not in {"host", "time"}},
     }
+
+
+async def investigate(
+    settings: Settings, hosts: Sequence[Host], wanted: Wanted, others: Sequence[Host] = ()
+) -> dict[str, Evidence]:
+    """Gather evidence about these hosts, logging in to each for its own view if that is wanted.
+
+    Args:
+        settings: how to connect; its hosts are not watched.
+        hosts: whom.
+        wanted: which ports, and whether to log in.
+        others: other hosts of the fleet, for the control probe.
+    """
+    # their services are probed by the investigation itself, once
+    watched = tuple(structs.replace(host, services=()) for host in hosts) if wanted.inside else ()
+    async with Watched(structs.replace(settings, hosts=watched)) as running:
+        investigator = running.supervisor.investigator()
+        return await investigator.investigate(hosts, wanted=wanted, others=others)
 
 
 async def check(settings: Settings, timeout_s: float) -> list[tuple[HostRecord, Condition]]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from probes.cloud.aws import Aws
     from probes.evidence import Inside
-    from probes.fleet import Fleet
+    from probes.fleet import Fleet, HostRecord
     from probes.model import Host, Link, Service
     from probes.reach.control import Candidate
     from probes.reach.gather import Gatherer
@@ -48,6 +48,10 @@ class InsideView(Protocol):
 
     async def inside(self, host_id: str, timeout_s: float) -> Inside:
         """What it says; whatever fails is a reason in it."""
+        ...
+
+    async def user_of(self, host: Host) -> str | None:
+        """Who logs in there, ssh_config included; None when that cannot be told."""
         ...
 
 
@@ -146,6 +150,14 @@ def live_link(link: Link, started_wall_s: float) -> LiveLink:
     )
 
 
+def _gpus_lost(record: HostRecord) -> tuple[str, ...] | None:
+    """The GPUs that the last sample calls lost; None without a sample."""
+    brief = record.brief
+    if brief is None:
+        return None
+    return tuple(f"gpu{gpu.index}" for gpu in brief.gpus if "gpu_lost" in gpu.missing.values())
+
+
 class Investigator:
     """Investigates hosts; whoever makes it closes it.
 
@@ -213,7 +225,7 @@ class Investigator:
     def _close(self, case: Case) -> None:
         record = self._fleet.hosts.get(case.host.id)
         if record is not None:
-            case.set(link=live_link(record.link, case.started_wall_s))
+            case.set(link=live_link(record.link, case.started_wall_s), gpus_lost=_gpus_lost(record))
 
     async def _guarded(self, case: Case, what: str, work: Coroutine[Any, Any, None]) -> None:
         """A defect of ours in one part must not end the others; it is said and logged."""
@@ -232,6 +244,7 @@ class Investigator:
             controls=choose(case.host, fleet, self._anchors, live),
             auth_methods=wanted.auth_methods,
         )
+        case.set(user=await self._inside.user_of(case.host))
         try:
             case.finish(await self._gatherer.probe_host(case.host, options, case.take))
         finally:

@@ -9,28 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui.cli_shared import (
+    EXIT_CHECK_USAGE,
+    EXIT_USAGE,
+    HOSTS,
+    Fault,
+    find_config,
+    or_fault,
+    print_json,
+    run,
+    settings_of,
+    targets_of,
+)
+from tui.cli_triage import audit, diagnose
+
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from probes.config import Actions, Settings
-
-EXIT_USAGE = 2
-EXIT_CHECK_USAGE = 3
-EXIT_CANCELLED = 130
+    from probes.config import Settings
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-class _Fault(click.ClickException):
-    """Mistakes, one line each on stderr, with the exit code of the command's contract."""
-
-    def __init__(self, lines: list[str], code: int) -> None:
-        super().__init__("\n".join(lines))
-        self.exit_code = code  # pyright: ignore[reportAttributeAccessIssue] - click reads it from the instance
-
-    def show(self, file: Any = None) -> None:
-        del file
-        click.echo(self.message, err=True)
 
 
 def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's interface
@@ -55,7 +51,7 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
     if ctx.invoked_subcommand is None:
         from tui.keys import actions  # noqa: PLC0415
 
-        _dashboard(_settings(ctx, actions=actions()))
+        _dashboard(settings_of(ctx, actions=actions()))
 
 
 # --- the dashboard ---
@@ -106,36 +102,19 @@ def demo(ctx: click.Context, hosts: int, seed: int) -> None:
 # --- headless ---
 
 
-def _complete_host(ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
-    """Configured ids and ssh_config aliases; a broken configuration completes nothing, in silence."""
-    from probes.errors import QuarterdeckError  # noqa: PLC0415
-
-    try:
-        settings = _settings(ctx)
-    except (click.ClickException, QuarterdeckError, OSError):
-        return []
-    from probes.inventory.ssh_config import read_aliases  # noqa: PLC0415
-
-    names = [host.id for host in settings.hosts] + list(read_aliases(settings.ssh.config_files).names)
-    return sorted({name for name in names if name.startswith(start)})[:200]
-
-
-_HOSTS = click.argument("hosts", nargs=-1, metavar="[HOST]...", shell_complete=_complete_host)
-
-
 @main.command()
-@_HOSTS
+@HOSTS
 @click.option("--format", "form", type=click.Choice(["json", "csv", "prometheus"]), default="json", show_default=True)
 @click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=click.FloatRange(0.5, 3600))
 @click.pass_context
 def snapshot(ctx: click.Context, hosts: tuple[str, ...], form: str, timeout_s: float) -> None:
     """Print one complete look at the hosts. Exit 0 when written, even with dead hosts in it."""
-    settings = _targets(_settings(ctx), hosts)
+    settings = targets_of(settings_of(ctx), hosts)
     from probes.headless import take_snapshot  # noqa: PLC0415
 
-    taken = _run(take_snapshot(settings, timeout_s))
+    taken = run(take_snapshot(settings, timeout_s))
     if form == "json":
-        _print_json(taken)
+        print_json(taken)
         return
     from probes import exposition  # noqa: PLC0415
 
@@ -143,11 +122,11 @@ def snapshot(ctx: click.Context, hosts: tuple[str, ...], form: str, timeout_s: f
 
 
 @main.command()
-@_HOSTS
+@HOSTS
 @click.pass_context
 def watch(ctx: click.Context, hosts: tuple[str, ...]) -> None:
     """Print one JSON line per sample, link change, service probe and event, until interrupted."""
-    settings = _targets(_settings(ctx), hosts)
+    settings = targets_of(settings_of(ctx), hosts)
     import msgspec  # noqa: PLC0415
 
     from probes.headless import follow  # noqa: PLC0415
@@ -159,21 +138,21 @@ def watch(ctx: click.Context, hosts: tuple[str, ...]) -> None:
             async for lines in follow(settings):
                 await outlet.write(encoder.encode_lines(lines))
 
-    _run(pour())
+    run(pour())
 
 
 @main.command()
-@_HOSTS
+@HOSTS
 @click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=click.FloatRange(0.5, 3600))
 @click.pass_context
 def check(ctx: click.Context, hosts: tuple[str, ...], timeout_s: float) -> None:
     """Print one line per host. Exit 0 fine, 1 degraded, 2 down, 3 unknown (also for usage mistakes)."""
-    settings = _targets(_settings(ctx, EXIT_CHECK_USAGE), hosts, EXIT_CHECK_USAGE)
+    settings = targets_of(settings_of(ctx, EXIT_CHECK_USAGE), hosts, EXIT_CHECK_USAGE)
     from probes.headless import check as judge  # noqa: PLC0415
     from probes.headless import worst  # noqa: PLC0415
     from probes.judge.condition import Level  # noqa: PLC0415
 
-    judged = _run(judge(settings, timeout_s))
+    judged = run(judge(settings, timeout_s))
     for record, verdict in judged:
         words = "; ".join(verdict.reasons) or _fine_words(record)
         click.echo(f"{record.host.id}: {verdict.level.name.lower()} - {words}")
@@ -185,6 +164,10 @@ def _fine_words(record: Any) -> str:
     sample = record.brief
     gpus = f"{len(sample.gpus)} GPUs" if sample.gpus else "no GPU"
     return f"{record.link.state.value}, {gpus}, {len(record.services)} services"
+
+
+main.add_command(diagnose)
+main.add_command(audit)
 
 
 # --- configuration ---
@@ -201,8 +184,8 @@ def config_init(file: str | None) -> None:
     """Write the commented reference configuration (never over an existing file)."""
     from probes.config import commands, user_path  # noqa: PLC0415
 
-    path = Path(file) if file else _or_fault(lambda: user_path(os.environ))
-    click.echo(f"written: {_or_fault(lambda: commands.init(path))}")
+    path = Path(file) if file else or_fault(lambda: user_path(os.environ))
+    click.echo(f"written: {or_fault(lambda: commands.init(path))}")
 
 
 @config_group.command("check")
@@ -212,7 +195,7 @@ def config_check(ctx: click.Context, file: str | None) -> None:
     """Say every mistake in the configuration, one line each."""
     from probes.config import commands  # noqa: PLC0415
 
-    path = Path(file) if file else _find(ctx)
+    path = Path(file) if file else find_config(ctx)
     if path is None:
         click.echo("no configuration file: this machine is watched with the defaults")
         return
@@ -220,7 +203,7 @@ def config_check(ctx: click.Context, file: str | None) -> None:
 
     mistakes = commands.check(path, actions())
     if mistakes:
-        raise _Fault(mistakes, EXIT_USAGE)
+        raise Fault(mistakes, EXIT_USAGE)
     click.echo(f"{path}: fine")
 
 
@@ -231,7 +214,7 @@ def config_show(ctx: click.Context, form: str) -> None:
     """Print the effective configuration, defaults included."""
     from probes.config import commands  # noqa: PLC0415
 
-    click.echo(commands.show(_settings(ctx), form))
+    click.echo(commands.show(settings_of(ctx), form))
 
 
 @config_group.command("path")
@@ -240,8 +223,8 @@ def config_path_(ctx: click.Context) -> None:
     """Print which file is used."""
     from probes.config import user_path  # noqa: PLC0415
 
-    path = _find(ctx)
-    where = path or _or_fault(lambda: user_path(os.environ))
+    path = find_config(ctx)
+    where = path or or_fault(lambda: user_path(os.environ))
     click.echo(str(path) if path else f"none (it would be looked for at {where})")
 
 
@@ -253,77 +236,14 @@ def completion(shell: str) -> None:
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise _Fault([f"no completion for {shell}"], EXIT_USAGE)
+        raise Fault([f"no completion for {shell}"], EXIT_USAGE)
     click.echo(kind(main, {}, "quarterdeck", "_QUARTERDECK_COMPLETE").source())
-
-
-# --- shared ---
-
-
-def _find(ctx: click.Context) -> Path | None:
-    from probes.config import find  # noqa: PLC0415
-
-    # from the parameters, not from what main() noted: completion parses the line without running it
-    return find(ctx.find_root().params.get("config_path"), os.environ, Path.cwd())
-
-
-def _settings(ctx: click.Context, code: int = EXIT_USAGE, actions: Actions | None = None) -> Settings:
-    from probes.config import default_settings, load  # noqa: PLC0415
-
-    path = _find(ctx)
-    return default_settings() if path is None else _or_fault(lambda: load(path, actions), code)
-
-
-def _targets(settings: Settings, names: tuple[str, ...], code: int = EXIT_USAGE) -> Settings:
-    """The settings with only the named hosts in them (all of them when none is named)."""
-    if not names:
-        return settings
-    import msgspec  # noqa: PLC0415
-
-    from probes.inventory import resolve_targets  # noqa: PLC0415
-
-    hosts = _or_fault(lambda: resolve_targets(settings, names), code)
-    return msgspec.structs.replace(settings, hosts=hosts)
-
-
-def _or_fault(action: Any, code: int = EXIT_USAGE) -> Any:
-    from probes.errors import ConfigError, QuarterdeckError  # noqa: PLC0415
-
-    try:
-        return action()
-    except ConfigError as error:
-        raise _Fault(error.mistakes, code) from None
-    except (QuarterdeckError, OSError) as error:
-        raise _Fault([str(error)], code) from None
-
-
-def _run(work: Coroutine[Any, Any, Any]) -> Any:
-    """Run to the end; an interrupt or a reader that went away ends it cleanly, agents included."""
-    import asyncio  # noqa: PLC0415
-
-    from probes.signals import interruptible  # noqa: PLC0415
-
-    try:
-        return asyncio.run(interruptible(work))
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        raise SystemExit(EXIT_CANCELLED) from None
-    except BrokenPipeError:
-        # the reader of our output is gone: nothing is left to say, and flushing would fail again
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    import msgspec  # noqa: PLC0415
-
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
 
 
 def _start_log(file: str) -> None:
     from tui.logs import start_log  # noqa: PLC0415
 
-    _or_fault(lambda: start_log(Path(file)))
+    or_fault(lambda: start_log(Path(file)))
 
 
 if __name__ == "__main__":

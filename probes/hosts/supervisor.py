@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from probes.evidence import Evidence, Inside, NodeReach
     from probes.fleet import Fleet
     from probes.investigate import Investigator
+    from probes.model import Host
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,10 @@ class Supervisor:
             anchors = [parse_anchor(text) for text in self._settings.triage.anchors]
             self._investigator = Investigator(self._fleet, gatherer, Aws(self._settings.aws), self, anchors)
         return self._investigator
+
+    async def user_of(self, host: Host) -> str | None:
+        """Who logs in on a host."""
+        return await self.ways.user_of(host)
 
     async def connect_from(self, host_id: str, address: str, port: int, timeout_s: float = 3.0) -> NodeReach:
         """One TCP connect from a host to an address or a name as that host sees it, at most ``timeout_s`` (30) long."""

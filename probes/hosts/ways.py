@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from probes.errors import LinkError
 from probes.reach.route import Route
 from probes.reach.trust import Known
 
@@ -29,6 +30,15 @@ class Ways:
             return Route(plan.address, plan.port, plan.proxy_jump)
         blocked = "a ProxyCommand leads to it, which only ssh can use" if plan.proxy_command else None
         return Route(plan.address, plan.port, None, blocked)
+
+    async def user_of(self, host: Host) -> str | None:
+        """Who logs in there; None when ssh_config is malformed, or without SSH."""
+        if host.local:
+            return None
+        try:
+            return (await self._transport.plan(host)).user
+        except LinkError:
+            return None  # the way there fails for the same reason, and that is what is shown
 
     async def known(self, host: Host, port: int) -> Known:
         """What known_hosts says of a host on a port.

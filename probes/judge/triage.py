@@ -100,7 +100,10 @@ def _notes(case: Case) -> tuple[str, ...]:
     evidence = case.evidence
     notes = list(evidence.notes)
     if evidence.aws is not None:
-        notes += [f"AWS layer: unknown - {part}: {why}" for part, why in sorted(evidence.aws.unknown.items())]
+        reasons: dict[str, list[str]] = {}
+        for part, why in sorted(evidence.aws.unknown.items()):
+            reasons.setdefault(why, []).append(part.replace("_", " "))
+        notes += [f"AWS layer: unknown - {', '.join(parts)}: {why}" for why, parts in reasons.items()]
     if evidence.inside is None:
         notes.append(f"the host's own view: {evidence.inside_why}")
     elif case.inside is None:

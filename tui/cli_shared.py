@@ -1,0 +1,113 @@
+"""What the commands of the command line share: the configuration, whom they are about, how they run and fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from probes.config import Actions, Settings
+
+EXIT_USAGE = 2
+EXIT_CHECK_USAGE = 3
+EXIT_CANCELLED = 130
+
+
+class Fault(click.ClickException):
+    """Mistakes, one line each on stderr, with the exit code of the command's contract."""
+
+    def __init__(self, lines: list[str], code: int) -> None:
+        super().__init__("\n".join(lines))
+        self.exit_code = code  # pyright: ignore[reportAttributeAccessIssue] - click reads it from the instance
+
+    def show(self, file: Any = None) -> None:
+        """Print the mistakes, one line each."""
+        del file
+        click.echo(self.message, err=True)
+
+
+def complete_host(ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
+    """Configured ids and ssh_config aliases; a broken configuration completes nothing, in silence."""
+    from probes.errors import QuarterdeckError  # noqa: PLC0415
+
+    try:
+        settings = settings_of(ctx)
+    except (click.ClickException, QuarterdeckError, OSError):
+        return []
+    from probes.inventory.ssh_config import read_aliases  # noqa: PLC0415
+
+    names = [host.id for host in settings.hosts] + list(read_aliases(settings.ssh.config_files).names)
+    return sorted({name for name in names if name.startswith(start)})[:200]
+
+
+HOSTS = click.argument("hosts", nargs=-1, metavar="[HOST]...", shell_complete=complete_host)
+
+
+def find_config(ctx: click.Context) -> Path | None:
+    """The configuration file in use, None without one."""
+    from probes.config import find  # noqa: PLC0415
+
+    # from the parameters, not from what main() noted: completion parses the line without running it
+    return find(ctx.find_root().params.get("config_path"), os.environ, Path.cwd())
+
+
+def settings_of(ctx: click.Context, code: int = EXIT_USAGE, actions: Actions | None = None) -> Settings:
+    """The configuration; its mistakes end the command with ``code``."""
+    from probes.config import default_settings, load  # noqa: PLC0415
+
+    path = find_config(ctx)
+    return default_settings() if path is None else or_fault(lambda: load(path, actions), code)
+
+
+def targets_of(settings: Settings, names: tuple[str, ...], code: int = EXIT_USAGE) -> Settings:
+    """The settings with only the named hosts in them (all of them when none is named)."""
+    if not names:
+        return settings
+    import msgspec  # noqa: PLC0415
+
+    from probes.inventory import resolve_targets  # noqa: PLC0415
+
+    hosts = or_fault(lambda: resolve_targets(settings, names), code)
+    return msgspec.structs.replace(settings, hosts=hosts)
+
+
+def or_fault(action: Any, code: int = EXIT_USAGE) -> Any:
+    """What ``action`` returns; our own errors end the command with ``code``, a line each."""
+    from probes.errors import ConfigError, QuarterdeckError  # noqa: PLC0415
+
+    try:
+        return action()
+    except ConfigError as error:
+        raise Fault(error.mistakes, code) from None
+    except (QuarterdeckError, OSError) as error:
+        raise Fault([str(error)], code) from None
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run to the end; an interrupt or a reader that went away ends it cleanly, agents included."""
+    import asyncio  # noqa: PLC0415
+
+    from probes.signals import interruptible  # noqa: PLC0415
+
+    try:
+        return asyncio.run(interruptible(work))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise SystemExit(EXIT_CANCELLED) from None
+    except BrokenPipeError:
+        # the reader of our output is gone: nothing is left to say, and flushing would fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON."""
+    import msgspec  # noqa: PLC0415
+
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
