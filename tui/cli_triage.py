@@ -29,12 +29,7 @@ _WORST = (1, 3, 0)
 @click.option("--no-login", is_flag=True, help="Look from outside only: no SSH login for the host's own view.")
 @click.pass_context
 def diagnose(
-    ctx: click.Context,
-    hosts: tuple[str, ...],
-    as_json: bool,  # noqa: FBT001 - click's interface
-    form: str,
-    ports: str | None,
-    no_login: bool,  # noqa: FBT001 - click's interface
+    ctx: click.Context, hosts: tuple[str, ...], *, as_json: bool, form: str, ports: str | None, no_login: bool
 ) -> None:
     """Say which layer blocks a host, and what to do now. Exit 0 reachable, 1 blocked, 3 cannot tell.
 
@@ -74,7 +69,7 @@ def _written(judged: Sequence[Any], form: str) -> list[str]:
 @HOSTS
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text: an array, one object a host.")
 @click.pass_context
-def audit(ctx: click.Context, hosts: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001 - click's interface
+def audit(ctx: click.Context, hosts: tuple[str, ...], *, as_json: bool) -> None:
     """Audit the security posture: world-open rules, SSH, IMDS, open and unneeded ports.
 
     Every line is pass, fail or not checked (why). Exit 0 nothing failed, 1 a line failed, 3 nothing could be checked.
