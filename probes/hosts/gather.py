@@ -1,8 +1,8 @@
-"""An SSH connection on a socket (or jump connection) of ours, whose packets of one turn of the loop leave in one send.
+"""An SSH connection on a socket (or jump connection) of ours, whose answers to what was read leave in one send.
 
-asyncssh hands every packet to the transport by itself, and each send is a system call: some 20 a login, 15 us apiece.
-It often has several to say at once, so gathering what one turn of the loop wrote halves the calls, here and on the
-host, and delays nothing: the turn must end before anything else happens.
+asyncssh hands every packet to the transport by itself, and each send is a system call of 15 us here and a wake-up on
+the host. What it writes while it works off what was read (the end of a key exchange is three packets) goes out together
+when that is done, and not later: kept for the end of the loop's turn, packets would wait for those of other hosts.
 
 ``asyncssh.connect`` does the same with a transport of its own choice, and makes its options anew for each connection
 (200 us and a thread's turn); here they come ready.
@@ -21,13 +21,22 @@ if TYPE_CHECKING:
 
 
 class GatheringTransport(asyncio.Transport):
-    """What asyncssh needs of a transport; ``write`` waits for the end of the loop's turn."""
+    """What asyncssh needs of a transport; between ``hold`` and ``let_go`` writes are gathered."""
 
-    def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, inner: asyncio.Transport) -> None:
         super().__init__()
         self._inner = inner
-        self._loop = loop
-        self._parts: list[bytes] = []
+        self._parts: list[bytes] | None = None
+
+    def hold(self) -> None:
+        """Gather what is written from now on."""
+        self._parts = []
+
+    def let_go(self) -> None:
+        """Send what was gathered."""
+        parts, self._parts = self._parts, None
+        if parts:
+            self._inner.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Addresses and socket."""
@@ -38,24 +47,20 @@ class GatheringTransport(asyncio.Transport):
         return self._inner.is_closing()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send with what else this turn of the loop has to send."""
-        if not self._parts:
-            self._loop.call_soon(self._flush)
-        self._parts.append(bytes(data))
-
-    def _flush(self) -> None:
-        parts, self._parts = self._parts, []
-        if parts and not self._inner.is_closing():
-            self._inner.write(b"".join(parts))
+        """Send, or keep until ``let_go``."""
+        if self._parts is None:
+            self._inner.write(data)
+        else:
+            self._parts.append(bytes(data))
 
     def close(self) -> None:
         """Send what waits, then close."""
-        self._flush()
+        self.let_go()
         self._inner.close()
 
     def abort(self) -> None:
         """Close at once; what waits is dropped."""
-        self._parts = []
+        self._parts = None
         self._inner.abort()
 
 
@@ -72,16 +77,32 @@ class _Connection(asyncssh.SSHClientConnection):
         super().send_packet(pkttype, *args, handler=handler)
 
 
-class _Starter(asyncio.Protocol):
-    """Stands in for the connection until there is a transport to wrap; what arrives goes to asyncssh directly."""
+class _Feed(asyncio.Protocol):
+    """Between the loop and asyncssh's connection: holds its writes while it works off what was read."""
 
-    def __init__(self, ssh: asyncssh.SSHClientConnection, loop: asyncio.AbstractEventLoop) -> None:
-        self._ssh, self._loop = ssh, loop
+    def __init__(self, ssh: asyncssh.SSHClientConnection) -> None:
+        self._ssh = ssh
+        self._transport: GatheringTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        raw = cast("asyncio.Transport", transport)
-        raw.set_protocol(cast("Any", self._ssh))  # a protocol in all but its base class
-        self._ssh.connection_made(GatheringTransport(raw, self._loop))
+        self._transport = GatheringTransport(cast("asyncio.Transport", transport))
+        self._ssh.connection_made(self._transport)
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        transport.hold()
+        try:
+            self._ssh.data_received(data)
+        finally:
+            transport.let_go()
+
+    def eof_received(self) -> None:
+        self._ssh.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._ssh.connection_lost(exc)
 
 
 async def connect_on(
@@ -103,7 +124,7 @@ async def connect_on(
         if isinstance(way, asyncssh.SSHClientConnection):
             await way.create_connection(lambda: cast("Any", ssh), options.host, options.port)
         else:
-            await loop.create_connection(lambda: _Starter(ssh, loop), sock=way)
+            await loop.create_connection(lambda: _Feed(ssh), sock=way)
     except BaseException:  # who made the channel or the transport has closed it
         settled.cancel()
         raise

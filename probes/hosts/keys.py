@@ -35,6 +35,7 @@ DEFAULT_IDENTITIES = (
 
 _DEFAULT_PATHS = tuple(str(expanded(name)) for name in DEFAULT_IDENTITIES)
 _ABSENT = "no such file"
+_RECENT_KEPT = 256
 _AGENT_FRESH_S = 60.0
 _AGENT_TIMEOUT_S = 3.0
 
@@ -95,6 +96,8 @@ class KeyRing:
         self._executor = executor
         self._keys: dict[str, _Key] = {}
         self._offers: dict[tuple[str, tuple[str, ...]], _Offer] = {}
+        #: what was read lately, and when
+        self._recent: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[float, OnDisk]] = {}
         self._refused: set[str] = set()
         self._asking = asyncio.Lock()
         self._agent_lock = asyncio.Lock()
@@ -107,6 +110,7 @@ class KeyRing:
 
     def read(self, plan: DialPlan) -> OnDisk:
         """The keys of a plan's identity files. Reads files: call it off the event loop."""
+        read_at_s = clock.boot_s()
         paths = plan.identity_files or _DEFAULT_PATHS
         pairs: list[Any] = []
         names: list[str] = []
@@ -123,7 +127,16 @@ class KeyRing:
                 public_only[key.public] = f"{path}: {key.broken}"
             elif plan.identity_files or key.broken != _ABSENT:
                 broken.append(f"{path}: {key.broken}")
-        return OnDisk(tuple(pairs), tuple(names), tuple(locked), tuple(broken), public_only)
+        found = OnDisk(tuple(pairs), tuple(names), tuple(locked), tuple(broken), public_only)
+        if len(self._recent) >= _RECENT_KEPT:
+            self._recent.clear()
+        self._recent[plan.identity_files, plan.certificate_files] = (read_at_s, found)
+        return found
+
+    def remembered(self, plan: DialPlan, within_s: float) -> OnDisk | None:
+        """What ``read`` found for the same files if that was ``within_s``; reads none of them."""
+        at_s, found = self._recent.get((plan.identity_files, plan.certificate_files), (0.0, None))
+        return found if clock.boot_s() - at_s <= within_s else None
 
     async def joined(self, plan: DialPlan, found: OnDisk) -> Identities:
         """What was read, with the keys of the plan's agent, if it has one."""
@@ -190,13 +203,15 @@ class KeyRing:
                 loop = asyncio.get_running_loop()
                 self._keys[path] = key = await loop.run_in_executor(self._executor, _load, path, answer)
                 if key.key is not None:
+                    self._recent.clear()
                     return True
             self._refused.add(path)
             return False
 
-    def forget_refusals(self) -> None:
-        """Ask again next time (the person pressed reconnect)."""
+    def forget(self) -> None:
+        """Look and ask again next time (the person pressed reconnect)."""
         self._refused.clear()
+        self._recent.clear()
 
     def _read(self, paths: tuple[str, ...], certificates: tuple[str, ...]) -> list[tuple[_Key, tuple[Any, ...]]]:
         """Each file's key and what it has to offer; read again when the key or a certificate is not what it was.

@@ -90,7 +90,7 @@ class HostSession:
         """Drop the connection, if any, and try at once."""
         self._paused = False
         self._attempt = 0
-        self._transport.keys.forget_refusals()
+        self._transport.forget()
         self._poke()
 
     def watch_processes(self, wanted: bool) -> None:  # noqa: FBT001 - a plain switch

@@ -128,8 +128,13 @@ def plan_for(host: Host, ssh: Ssh) -> DialPlan:
 
 def _local_user() -> str:
     """Who we are; empty when the system does not know (a container with a number for a user)."""
+    return _told_by(getpass.getuser)
+
+
+@lru_cache(maxsize=1)  # a look-up in the system's list of users for each host otherwise
+def _told_by(getuser: Callable[[], str]) -> str:
     try:
-        return getpass.getuser()
+        return getuser()
     except (KeyError, OSError, ImportError):
         return ""
 

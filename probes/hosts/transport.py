@@ -48,9 +48,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DIALS: Final = 256
+#: readings of files under way or waiting for a thread
+_READS: Final = 4
 #: reading ssh_config, keys and known_hosts, waiting for a thread included
 _FILES_S: Final = 60.0
-#: what known_hosts said is asked again when dialling took longer than this
+#: what files said is taken from memory for so long; known_hosts are asked again when dialling took longer
 _FRESH_S: Final = 1.0
 
 
@@ -98,12 +100,20 @@ class Transport:
         # waiting for the banner cost nothing and have a wide gate of their own.
         self._gate = asyncio.Semaphore(settings.ssh.connect_concurrency)
         self._dialling = asyncio.Semaphore(_DIALS)
+        # Few at a time: those that come behind find in memory what the first ones read.
+        self._reading = asyncio.Semaphore(_READS)
 
     def apply(self, settings: Settings) -> None:
         """Take new settings; plans are made anew, live connections stay."""
         self._settings = settings
         self._plans.clear()
         self._shared.forget()
+        self.forget()
+
+    def forget(self) -> None:
+        """Look at every file again next time: a person changed something, and does not wait for a second."""
+        self.keys.forget()
+        self.known_hosts.forget()
 
     async def close(self) -> None:
         """Close the jump connections and the threads."""
@@ -141,6 +151,20 @@ class Transport:
             self._shared.of(plan, found.alone())
         return plan, found, self._look_up(plan)
 
+    def _recall(self, host: Host, ssh: Ssh) -> tuple[DialPlan, OnDisk, _Seen] | None:
+        """What ``_read`` would say, if others asked of the same files a moment ago: no thread, no file."""
+        cached = self._plans.get(host.id)
+        if cached is not None and cached[0] is host:
+            plan = cached[1]
+        elif ssh.config_files or not self._plans:
+            return None
+        else:  # there is no ssh_config to read
+            plan = self._plan(host, ssh)
+        found = self.keys.remembered(plan, _FRESH_S)
+        name = plan.host_key_alias or plan.address
+        trusted = self.known_hosts.remembered(plan.known_hosts, name, "", plan.port, _FRESH_S)
+        return None if found is None or trusted is None else (plan, found, _Seen(*trusted))
+
     async def connect(self, host: Host, on_phase: Callable[[str], None], *, ask: bool = True) -> Connection:
         """Dial and authenticate.
 
@@ -153,8 +177,12 @@ class Transport:
             LinkError: one of its kinds, with layer, cause and next step.
         """
         async with _in_time():
-            loop = asyncio.get_running_loop()
-            plan, found, seen = await loop.run_in_executor(self._threads, self._read, host, self._settings.ssh)
+            async with self._reading:
+                ssh = self._settings.ssh
+                read = self._recall(host, ssh)
+                if read is None:
+                    read = await asyncio.get_running_loop().run_in_executor(self._threads, self._read, host, ssh)
+            plan, found, seen = read
             identities = await self.keys.joined(plan, found)
         try:
             return await self._attempt(host, plan, identities, seen, on_phase, ask=ask)

@@ -1,4 +1,4 @@
-"""SSH on a socket of ours: what one turn of the loop writes leaves together, and nothing is left behind or cut off."""
+"""SSH on a socket of ours: what is written while reading leaves together, and nothing is left behind or cut off."""
 
 from __future__ import annotations
 
@@ -41,36 +41,37 @@ class _Inner(asyncio.Transport):
         self.ended = "aborted"
 
 
-async def test_what_one_turn_of_the_loop_writes_leaves_at_once_and_in_order() -> None:
+def test_what_is_written_while_held_leaves_at_once_and_in_order() -> None:
     inner = _Inner()
-    transport = GatheringTransport(inner, asyncio.get_running_loop())
+    transport = GatheringTransport(inner)
+    transport.write(b"at once")
+    assert inner.sent == [b"at once"]
+    transport.hold()
     buffer = bytearray(b"c")
     for part in (b"a", b"b", buffer):
         transport.write(part)
     buffer[:] = b"x"  # the caller's again
-    assert inner.sent == []
-    await asyncio.sleep(0)
-    assert inner.sent == [b"abc"]
+    assert inner.sent == [b"at once"]
+    transport.let_go()
+    assert inner.sent == [b"at once", b"abc"]
+    transport.hold()
+    transport.let_go()
     transport.write(b"d")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert inner.sent == [b"abc", b"d"]
+    assert inner.sent == [b"at once", b"abc", b"d"]
 
 
-async def test_closing_sends_what_waits_and_aborting_does_not() -> None:
-    loop = asyncio.get_running_loop()
+def test_closing_sends_what_waits_and_aborting_does_not() -> None:
     closed, aborted = _Inner(), _Inner()
-    polite, rude = GatheringTransport(closed, loop), GatheringTransport(aborted, loop)
-    polite.write(b"bye")
-    rude.write(b"bye")
+    polite, rude = GatheringTransport(closed), GatheringTransport(aborted)
+    for transport in (polite, rude):
+        transport.hold()
+        transport.write(b"bye")
     polite.close()
     rude.abort()
-    assert polite.is_closing()
-    await asyncio.sleep(0)
+    for transport in (polite, rude):
+        assert transport.is_closing()
+        transport.let_go()
     assert (closed.sent, aborted.sent) == ([b"bye"], [])
-    polite.write(b"too late")
-    await asyncio.sleep(0)
-    assert closed.sent == [b"bye"]
 
 
 def _options(server: FakeHost, keys: Keys, **algorithms: str) -> asyncssh.SSHClientConnectionOptions:

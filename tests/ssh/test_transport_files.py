@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+import asyncssh
+
 from probes.hosts import transport as module
 from probes.hosts.asker import NobodyToAsk
 from probes.hosts.known_hosts import KnownHosts
@@ -51,6 +53,28 @@ async def test_known_hosts_are_asked_again_when_dialling_took_long(
         async with watching(settings_for(server.host())) as watch:
             await watch.until(lambda r: r.link.state is LinkState.LIVE)
         assert lookups.count == 3
+
+
+async def test_a_fleet_that_starts_reads_the_same_files_a_few_times_and_not_for_each_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lookups = _Lookups(monkeypatch)
+    async with FakeHost(tmp_path, Keys(tmp_path)) as server:
+        hosts = [server.host(f"host-{number}") for number in range(12)]
+        async with watching(settings_for(*hosts)) as watch:
+            for host in hosts:
+                await watch.until(lambda r: r.link.state is LinkState.LIVE, host.id)
+        assert 1 <= lookups.count <= module._READS
+
+
+async def test_a_key_that_changed_in_a_file_counts_at_once_for_a_person_who_reconnects(tmp_path: Path) -> None:
+    async with FakeHost(tmp_path, Keys(tmp_path)) as server:
+        server.write_known_hosts(asyncssh.generate_private_key("ssh-ed25519"))
+        async with watching(settings_for(server.host())) as watch:
+            await watch.until(lambda r: r.link.state is LinkState.HOST_KEY_CHANGED)
+            server.write_known_hosts()
+            watch.supervisor.reconnect("fake")
+            await watch.until(lambda r: r.link.state is LinkState.LIVE)
 
 
 async def test_files_that_do_not_answer_are_named_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

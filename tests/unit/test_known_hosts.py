@@ -73,3 +73,33 @@ def test_appending_to_a_file_without_a_last_newline_starts_a_line_of_its_own(tmp
     file.write_text(f"gpu0 {public}")
     KnownHosts().append(str(file), "gpu1", 22, key)
     assert file.read_text() == f"gpu0 {public}\ngpu1 {public}\n"
+
+
+def test_what_was_read_a_moment_ago_is_remembered_without_a_file_until_forgotten(tmp_path: Path) -> None:
+    key, public = _key()
+    file = tmp_path / "known"
+    file.write_text(f"gpu1 {public}\n@revoked [gpu2]:2222 {public}\n")
+    known, names = KnownHosts(), (str(file),)
+    assert known.remembered(names, "gpu1", "", 22, 60.0) is None
+    known.lookup(names, "other", "", 22)
+    file.unlink()
+    for host, port in (("gpu1", 22), ("gpu1", 2222), ("gpu2", 2222), ("gpu3", 22)):
+        found = known.remembered(names, host, "", port, 60.0)
+        assert found is not None
+        assert found[0].known is (host == "gpu1"), (host, port)
+        assert bool(found[0].revoked) is (host == "gpu2")
+    assert known.remembered(names, "gpu1", "", 22, -1.0) is None
+    known.forget()
+    assert known.remembered(names, "gpu1", "", 22, 60.0) is None
+    known.lookup(names, "gpu1", "", 22)
+    known.append(str(file), "gpu9", 22, key)
+    assert known.remembered(names, "gpu9", "", 22, 60.0) is None
+
+
+def test_many_patterns_are_left_to_a_thread(tmp_path: Path) -> None:
+    _, public = _key()
+    file = tmp_path / "known"
+    file.write_text("".join(f"{_hashed(f'gpu{number}')} {public}\n" for number in range(60)))
+    known = KnownHosts()
+    assert known.lookup((str(file),), "gpu1", "", 22).known
+    assert known.remembered((str(file),), "gpu1", "", 22, 60.0) is None
