@@ -110,7 +110,7 @@ class AgentStream:
 
     def feed_stderr(self, data: bytes) -> None:
         """Keep the end of stderr, to say what went wrong."""
-        if not self.ended.done() and not self._flooded(len(data), 0):
+        if not self.ended.done() and not self._flooded(len(data), 0, clock.boot_s()):
             self.stderr = (self.stderr + clean_bytes(data, _STDERR_KEPT))[-_STDERR_KEPT:]
 
     def closed(self, error: Exception | None = None) -> None:
@@ -169,17 +169,18 @@ class AgentStream:
 
     def _feed(self, data: bytes) -> None:
         lines = self._splitter.feed(data)
-        if self._flooded(len(data), len(lines)):
+        now = clock.boot_s()
+        if self._flooded(len(data), len(lines), now):
             return
         if self._splitter.overlong != self._overlong_seen:
             self._overlong_seen = self._splitter.overlong
             self._fleet.set_bad_line(self._host_id, "a line longer than 1 MiB was dropped")
         for line in lines:
-            if not self.booted.done():
+            if self._decoder is None:  # until the marker
                 self._look_for_marker(line)
             elif line:
-                self._use(line)
-        if not self.booted.done():
+                self._use(self._decoder, line, now)
+        if self._decoder is None:
             self._count_noise(len(data))
 
     def _count_noise(self, size: int) -> None:
@@ -205,32 +206,29 @@ class AgentStream:
         """What came before the marker, for the failure message."""
         return f"; it printed: {self._noise!r}" if self._noise else ""
 
-    def _use(self, line: bytes) -> None:
-        if self._decoder is None:
-            return
+    def _use(self, decoder: LineDecoder, line: bytes, now: float) -> None:
         try:
-            decoded = self._decoder.feed(line)
+            decoded = decoder.feed(line)
         except LineError as error:
             self._fleet.set_bad_line(self._host_id, clean(str(error)))
             return
         for item, text in decoded:
-            self._store(item, text)
+            self._store(item, text, now)
 
-    def _store(self, item: BriefLine, line: bytes) -> None:
+    def _store(self, item: BriefLine, line: bytes, now: float) -> None:
         fleet, host_id = self._fleet, self._host_id
         if type(item) is Brief:  # isinstance of these classes costs a microsecond, and this is every line of every host
-            now = self.last_at_boot_s = clock.boot_s()
-            fleet.ingest(host_id, item, now, self._lag_s(item, now), line)
-            record = fleet.hosts.get(host_id)
+            self.last_at_boot_s = now
+            record = fleet.ingest(host_id, item, now, self._lag_s(item, now), line)
             if record is None or record.link.state is not LinkState.LIVE:
                 self._on_live()
             if not self.first.done():
                 self.first.set_result(None)
         elif isinstance(item, Processes):
-            fleet.set_processes(host_id, item, clock.boot_s())
+            fleet.set_processes(host_id, item, now)
         elif isinstance(item, Hello):
             if self.hostname_ms is None:
-                self.hostname_ms = (clock.boot_s() - self.opened_at_boot_s) * 1000
+                self.hostname_ms = (now - self.opened_at_boot_s) * 1000
             fleet.set_hello(host_id, item)
         elif isinstance(item, Answer):
             if not self.questions.take(item):
@@ -256,9 +254,8 @@ class AgentStream:
 
     # --- floods ---
 
-    def _flooded(self, size: int, lines: int) -> bool:
+    def _flooded(self, size: int, lines: int, now: float) -> bool:
         """Count lines and bytes of the running interval; pause the reader on a flood, give up on the third."""
-        now = clock.boot_s()
         if now - self._window_at_s >= self._interval_s:
             if self._window_lines <= FLOOD_FACTOR // 4:
                 self._strikes = 0
