@@ -279,8 +279,10 @@ class Fleet:
         self.layout_version += 1
         self._dirty = set(fresh)
 
-    def ingest(self, host_id: str, sample: Brief, at_boot_s: float, lag_s: float | None, line: bytes = b"") -> None:
-        """Store one sample.
+    def ingest(
+        self, host_id: str, sample: Brief, at_boot_s: float, lag_s: float | None, line: bytes = b""
+    ) -> HostRecord | None:
+        """Store one sample; returns whose record it went into, None for a host that is no longer there.
 
         Args:
             host_id: whose.
@@ -294,7 +296,7 @@ class Fleet:
         """
         record = self.hosts.get(host_id)
         if record is None:
-            return
+            return None
         record.take(sample, line)
         history = record.history
         if history is None or history.gpus < len(sample.gpus):
@@ -309,6 +311,7 @@ class Fleet:
         history.append(at_boot_s, sample)
         self.lines += 1
         self._dirty.add(host_id)
+        return record
 
     def _announce_xids(self, record: HostRecord, xids: tuple[Xid, ...]) -> None:
         if not record.samples:  # what the kernel log held before we looked is not news

@@ -82,11 +82,18 @@ class _Feed(asyncio.Protocol):
 
     def __init__(self, ssh: asyncssh.SSHClientConnection) -> None:
         self._ssh = ssh
+        self._inner: asyncio.Transport | None = None
         self._transport: GatheringTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = GatheringTransport(cast("asyncio.Transport", transport))
+        self._inner = cast("asyncio.Transport", transport)
+        self._transport = GatheringTransport(self._inner)
         self._ssh.connection_made(self._transport)
+
+    def step_aside(self) -> None:
+        """Have the loop feed the connection itself: behind the login there is nothing to gather, once a second."""
+        if self._inner is not None and not self._inner.is_closing():
+            self._inner.set_protocol(cast("asyncio.BaseProtocol", self._ssh))
 
     def data_received(self, data: bytes) -> None:
         transport = self._transport
@@ -120,11 +127,12 @@ async def connect_on(
     settled: asyncio.Future[None] = loop.create_future()
     options.waiter = settled
     ssh = _Connection(loop, options, wait="auth")
+    feed = _Feed(ssh)
     try:
         if isinstance(way, asyncssh.SSHClientConnection):
             await way.create_connection(lambda: cast("Any", ssh), options.host, options.port)
         else:
-            await loop.create_connection(lambda: _Feed(ssh), sock=way)
+            await loop.create_connection(lambda: feed, sock=way)
     except BaseException:  # who made the channel or the transport has closed it
         settled.cancel()
         raise
@@ -135,4 +143,5 @@ async def connect_on(
         ssh.abort()
         await ssh.wait_closed()
         raise
+    feed.step_aside()
     return ssh
