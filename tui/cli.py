@@ -49,6 +49,7 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
     if log_file is not None:
         _start_log(log_file)
     if ctx.invoked_subcommand is None:
+        _paint_at_once()
         from tui.keys import actions  # noqa: PLC0415
 
         _dashboard(settings_of(ctx, actions=actions()))
@@ -61,7 +62,6 @@ def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
     import gc  # noqa: PLC0415
 
     gc.disable()  # imports make much and free nothing; the backend, after the first paint, enables it again
-    _paint_at_once()
     from probes.fleet import Fleet  # noqa: PLC0415
     from tui.run import run_dashboard  # noqa: PLC0415
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import importlib
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from probes.fleet import Fleet
 from probes.limits import raise_fd_limit
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from probes.config import Settings
     from tui.backend import Backend
+
+
+SWITCH_S: Final = 0.0005
 
 
 def run_dashboard(settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None = None) -> int:
@@ -51,6 +55,9 @@ def make_app(
 
     async def backend() -> Backend:
         gc.enable()  # off since before the imports, for a quick first paint
+        # Textual reads keys and writes the screen in threads of their own, which otherwise get their turn from a busy
+        # loop only after 5 ms
+        sys.setswitchinterval(SWITCH_S)
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
         return measured(module.Supervisor(app.settings, fleet, app.asker), fleet)
