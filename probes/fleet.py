@@ -248,6 +248,7 @@ class Fleet:
         self.hosts: dict[str, HostRecord] = {}
         self.events: deque[Event] = deque(maxlen=MAX_EVENTS)
         self.event_count = 0
+        #: lines of agents taken so far, of every kind
         self.lines = 0
         self._dirty: set[str] = set()
         self.layout_version = 0
@@ -341,6 +342,7 @@ class Fleet:
         record = self.hosts.get(host_id)
         if record is not None:
             record.processes, record.processes_at_boot_s = processes, at_boot_s
+            self.lines += 1
             self._dirty.add(host_id)
 
     def set_hello(self, host_id: str, hello: Hello) -> None:
@@ -348,6 +350,7 @@ class Fleet:
         record = self.hosts.get(host_id)
         if record is None:
             return
+        self.lines += 1
         before, record.hello = record.hello, hello
         if before is not None and before.boot_id and hello.boot_id and before.boot_id != hello.boot_id:
             self._said(host_id, Severity.WARNING, "reboot", "host was rebooted (its boot id changed)")

@@ -39,7 +39,7 @@ class Mig(Struct, frozen=True, array_like=True, gc=False):
 
 
 class GpuBrief(Struct, frozen=True, array_like=True, gc=False):
-    """What every sample of a GPU is judged, sorted and charted by: the first fields of ``Gpu`` on the wire."""
+    """What every sample of a GPU is judged, sorted and charted by."""
 
     index: Int
     utilization_pct: Float | None
@@ -70,8 +70,25 @@ class Gpu(GpuBrief, frozen=True, array_like=True, gc=False):
     mig: Annotated[tuple[Mig, ...], _FEW]
 
 
+class GpuMore(Struct, frozen=True, array_like=True, gc=False):
+    """The other fields of ``Gpu``, in the second part of a sample's line."""
+
+    uuid: Text | None
+    name: Text | None
+    memory_free_bytes: Int | None
+    memory_reserved_bytes: Int | None
+    sm_clock_mhz: Float | None
+    memory_clock_mhz: Float | None
+    fan_pct: Float | None
+    pstate: Text | None
+    ecc_corrected: Int | None
+    pcie_gen: Int | None
+    pcie_width: Int | None
+    mig: Annotated[tuple[Mig, ...], _FEW]
+
+
 class CpuBrief(Struct, frozen=True, array_like=True, gc=False):
-    """The first fields of ``Cpu`` on the wire."""
+    """What every sample of the CPUs is judged, sorted and charted by."""
 
     count: Int
     utilization_pct: Float | None
@@ -80,6 +97,14 @@ class CpuBrief(Struct, frozen=True, array_like=True, gc=False):
 
 class Cpu(CpuBrief, frozen=True, array_like=True, gc=False):
     """CPU use over the last interval (needs two readings) and load. Source: /proc/stat, /proc/loadavg."""
+
+    load5: Float | None
+    load15: Float | None
+    per_core_pct: Annotated[tuple[Float | None, ...], _MANY] | None
+
+
+class CpuMore(Struct, frozen=True, array_like=True, gc=False):
+    """The other fields of ``Cpu``, in the second part of a sample's line."""
 
     load5: Float | None
     load15: Float | None
@@ -152,6 +177,13 @@ class Brief(Struct, frozen=True, gc=False, tag_field="t", tag="s"):
     gpus: tuple[GpuBrief, ...] = ()
     xid_events: Annotated[tuple[Xid, ...], _FEW] | None = None
     missing: Missing = {}
+
+
+class More(Struct, frozen=True, gc=False):
+    """The second part of a sample's line: a row for each of the brief's GPUs."""
+
+    cpu: CpuMore
+    gpus: tuple[GpuMore, ...]
 
 
 class Sample(Brief, frozen=True, gc=False, tag_field="t", tag="s"):

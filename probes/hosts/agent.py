@@ -93,13 +93,29 @@ GPU_MORE_FIELDS = (
     "pcie_width",
 )
 GPU_FIELDS = GPU_BRIEF_FIELDS + GPU_MORE_FIELDS
+# how many values of a row are brief: index, those fields, missing; and of the CPU: count, utilization_pct, load1
+GPU_BRIEF = len(GPU_BRIEF_FIELDS) + 2
+CPU_BRIEF = 3
 # what one call of NVML tells together
 MEMORY_INFO_FIELDS = ("memory_total_bytes", "memory_used_bytes", "memory_free_bytes", "memory_reserved_bytes")
 
 
 def encode(line):
-    """One line as the agent writes it: compact ASCII JSON and a newline, as bytes."""
-    return (_encoder.encode(line) + "\n").encode("ascii")
+    """One line as the agent writes it: compact ASCII JSON and a newline, as bytes.
+
+    A sample is two JSON objects with a tab between them: what it is judged by, and what only a close look needs (the
+    watcher reads that when somebody looks). No JSON holds a raw tab.
+    """
+    parts = two_parts(line) if line.get("t") == "s" else (line,)
+    return ("\t".join([_encoder.encode(part) for part in parts]) + "\n").encode("ascii")
+
+
+def two_parts(sample):
+    """The two objects of a sample: every row is cut behind its brief fields."""
+    brief, rows, cpu = dict(sample), sample.get("gpus", ()), sample["cpu"]
+    brief["cpu"] = cpu[:CPU_BRIEF]
+    brief["gpus"] = [row[:GPU_BRIEF] for row in rows]
+    return brief, {"cpu": cpu[CPU_BRIEF:], "gpus": [row[GPU_BRIEF:] for row in rows]}
 
 
 def gpu_row(index, uuid, name, values, missing, mig=()):
@@ -114,7 +130,7 @@ def gpu_row(index, uuid, name, values, missing, mig=()):
 
 def gpu_identity(row):
     """(index, uuid, name) of a row in wire order."""
-    return row[0], row[len(GPU_BRIEF_FIELDS) + 2], row[len(GPU_BRIEF_FIELDS) + 3]
+    return row[0], row[GPU_BRIEF], row[GPU_BRIEF + 1]
 
 
 def lost_gpu(index, uuid, name, reason):

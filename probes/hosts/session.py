@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from probes.config import Intervals, Settings
     from probes.fleet import Fleet
+    from probes.hosts.intake import Intake
     from probes.hosts.questions import Question
     from probes.hosts.transport import Connection, Transport
     from probes.model import Host, Link
@@ -53,10 +54,13 @@ class HostSession:
         transport: Transport,
         settings: Settings,
         on_closed: Callable[[], None],
+        *,
+        intake: Intake,
     ) -> None:
         self.host = host
         self.connection: Connection | None = None
         self._on_closed = on_closed
+        self._intake = intake
         self._fleet, self._transport, self._settings = fleet, transport, settings
         self._stream: AgentStream | None = None
         self._stale_after_s = _stale_after_s(settings.intervals)
@@ -148,13 +152,14 @@ class HostSession:
             return
         silent_s = now - stream.last_at_boot_s
         if silent_s < self._stale_after_s and now < self._next_heartbeat_s and not slept_s:
-            return  # the usual case, twice a second for every host
+            return  # the usual case, once a second for every host
         intervals = self._settings.intervals
         if slept_s:
             self._grace_until_s = now + intervals.silence_s
             self._next_heartbeat_s = now
         if now >= self._next_heartbeat_s:
-            self._next_heartbeat_s = now + intervals.heartbeat_s
+            # behind the plan by up to a tick each time: the next is planned from the plan
+            self._next_heartbeat_s = max(self._next_heartbeat_s + intervals.heartbeat_s, now)
             stream.heartbeat()
         if silent_s > self._silence_limit_s(intervals) and now > self._grace_until_s:
             stream.fail(
@@ -290,7 +295,8 @@ class HostSession:
         return stream
 
     def _new_stream(self, nonce: str) -> AgentStream:
-        self._stream = AgentStream(self._fleet, self.host.id, nonce, self._settings.intervals.sample_s, self._on_live)
+        pace_s = self._settings.intervals.sample_s
+        self._stream = AgentStream(self._fleet, self.host.id, nonce, pace_s, self._on_live, intake=self._intake)
         return self._stream
 
     async def _or_ended(

@@ -16,9 +16,9 @@ import msgspec
 
 from probes import clock
 from probes.errors import AgentError, LinkError, LostError
-from probes.hosts import bootstrap
+from probes.hosts import agent, bootstrap
 from probes.hosts.frames import FrameDecoder
-from probes.hosts.protocol import JsonDecoder, LineError, LineSplitter
+from probes.hosts.protocol import JsonDecoder, LineError, LineSplitter, decode_brief
 from probes.hosts.questions import Questions
 from probes.model import Answer, Brief, Hello, LinkState, Note, Processes
 from probes.text import clean, clean_bytes
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from probes.fleet import Fleet
     from probes.hosts.bootstrap import Boot
+    from probes.hosts.intake import Intake
     from probes.hosts.protocol import LineDecoder
     from probes.model import BriefLine
 
@@ -42,6 +43,8 @@ _FLOOD_BYTES_PER_S: Final = 4 * 1024 * 1024
 _FLOOD_PAUSE_S: Final = 2.0
 _FLOOD_STRIKES: Final = 3
 _TOKENS_KEPT: Final = 16
+#: how a sample of the Python agent begins
+_SAMPLE: Final = b'{"t":"s"'
 _STDERR_KEPT: Final = 2000
 
 
@@ -64,7 +67,16 @@ class Pipe(Protocol):
 class AgentStream:
     """One run of one agent. ``booted`` and ``first`` resolve once; ``ended`` when the channel is gone or unusable."""
 
-    def __init__(self, fleet: Fleet, host_id: str, nonce: str, interval_s: float, on_live: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        host_id: str,
+        nonce: str,
+        interval_s: float,
+        on_live: Callable[[], None],
+        *,
+        intake: Intake | None = None,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.booted: asyncio.Future[Boot] = loop.create_future()
         self.first: asyncio.Future[None] = loop.create_future()
@@ -78,6 +90,9 @@ class AgentStream:
         self._fleet, self._host_id, self._nonce = fleet, host_id, nonce
         self._interval_s = interval_s
         self._on_live = on_live
+        #: where sample lines wait to be worked off together; None: each at once
+        self._intake = intake
+        self._waits = False
         self._pipe: Pipe | None = None
         self._splitter = LineSplitter()
         self._decoder: LineDecoder | None = None
@@ -104,9 +119,8 @@ class AgentStream:
             return
         try:
             self._feed(data)
-        except Exception as error:
-            log.exception("reading the stream of %s", self._host_id)
-            self._fleet.set_bad_line(self._host_id, f"internal: {type(error).__name__}: {clean(str(error), 120)}")
+        except Exception as error:  # noqa: BLE001 - logged, counted and shown
+            self._trip(error)
 
     def feed_stderr(self, data: bytes) -> None:
         """Keep the end of stderr, to say what went wrong."""
@@ -115,6 +129,8 @@ class AgentStream:
 
     def closed(self, error: Exception | None = None) -> None:
         """The channel is gone."""
+        if self._intake is not None:
+            self._intake.settle(self)
         if self._resume is not None:
             self._resume.cancel()
         status = "" if self.exit_status is None else f", exit status {self.exit_status}"
@@ -178,6 +194,8 @@ class AgentStream:
         for line in lines:
             if self._decoder is None:  # until the marker
                 self._look_for_marker(line)
+            elif self._waits and line.startswith(_SAMPLE) and self._intake is not None:
+                self._intake.put(self, line, now)
             elif line:
                 self._use(self._decoder, line, now)
         if self._decoder is None:
@@ -206,6 +224,22 @@ class AgentStream:
         """What came before the marker, for the failure message."""
         return f"; it printed: {self._noise!r}" if self._noise else ""
 
+    def use(self, line: bytes, at_boot_s: float) -> None:
+        """Work off a JSON line that waited. Never raises: it is called for many hosts in turn."""
+        if self.ended.done():
+            return
+        try:
+            self._store(decode_brief(line), line, at_boot_s)
+        except LineError as error:
+            self._fleet.set_bad_line(self._host_id, clean(str(error)))
+        except Exception as error:  # noqa: BLE001 - logged, counted and shown
+            self._trip(error)
+
+    def _trip(self, error: Exception) -> None:
+        """A defect of ours in one line: logged, counted and shown, and the host goes on."""
+        log.error("reading the stream of %s", self._host_id, exc_info=error)
+        self._fleet.set_bad_line(self._host_id, f"internal: {type(error).__name__}: {clean(str(error), 120)}")
+
     def _use(self, decoder: LineDecoder, line: bytes, now: float) -> None:
         try:
             decoded = decoder.feed(line)
@@ -224,6 +258,7 @@ class AgentStream:
                 self._on_live()
             if not self.first.done():
                 self.first.set_result(None)
+                self._waits = self._intake is not None and isinstance(self._decoder, JsonDecoder)
         elif isinstance(item, Processes):
             fleet.set_processes(host_id, item, now)
         elif isinstance(item, Hello):
@@ -305,8 +340,10 @@ class _CheckedFrames:
         checked: list[tuple[BriefLine, bytes]] = []
         for item in self._frames.feed(line):
             try:
-                checked += self._json.feed(msgspec.json.encode(item))
-            except (OverflowError, UnicodeError) as error:
+                checked += self._json.feed(agent.encode(msgspec.to_builtins(item)).rstrip())
+            except LineError:
+                raise
+            except (OverflowError, ValueError) as error:
                 raise LineError(f"absurd values: {clean(str(error), 120)}") from None
         return checked
 

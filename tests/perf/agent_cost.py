@@ -88,7 +88,7 @@ def cost(*, python: bool, seconds: float) -> dict[str, Any]:
             memory = max(memory, rss_bytes(pid) + sum(rss_bytes(each) for each in descendants(pid)))
             time.sleep(min(5.0, left))
         took, cpu = time.perf_counter() - at, tree_cpu_s(pid) - started_cpu_s
-        gpus = len(msgspec.json.decode(child.last)["gpus"]) if child.last else None
+        gpus = len(msgspec.json.decode(child.last.partition(b"\t")[0])["gpus"]) if child.last else None
         return {
             "kind": child.kind,
             "cpu_pct": round(cpu / took * 100, 3),

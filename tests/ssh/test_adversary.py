@@ -15,6 +15,7 @@ import pytest
 
 from probes import export, exposition
 from probes.errors import AgentError, LinkError
+from probes.hosts import agent
 from probes.hosts.handshake import Handshake
 from probes.hosts.keys import KeyRing
 from probes.hosts.known_hosts import Trusted
@@ -46,7 +47,7 @@ def _sample(seq: int = 1, **over: Any) -> bytes:
         "agent": [None, None],
         **over,
     }
-    return json.dumps(line).encode() + b"\n"
+    return b"\t".join(json.dumps(part).encode() for part in agent.two_parts(line)) + b"\n"
 
 
 def _gpu(index: int = 0, total: Any = 80, used: Any = 40, name: str = "H100") -> list[Any]:

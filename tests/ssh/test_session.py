@@ -300,8 +300,8 @@ def _agent_that_sends(payload: bytes, *, then_wait: bool = True) -> Any:
 
 
 _GOOD = (
-    b'{"t":"s","seq":%d,"uptime_s":5,"cpu":[1,null,null,null,null,null],"memory":[null,null,null,null,null],'
-    b'"agent":[null,null],"missing":{"cpu.utilization_pct":"not_yet"}}\n'
+    b'{"t":"s","seq":%d,"uptime_s":5,"cpu":[1,null,null],"memory":[null,null,null,null,null],'
+    b'"agent":[null,null],"missing":{"cpu.utilization_pct":"not_yet"}}\t{"cpu":[null,null,null],"gpus":[]}\n'
 )
 
 

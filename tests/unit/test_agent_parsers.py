@@ -9,6 +9,7 @@ import pytest
 
 from probes import model
 from probes.hosts import agent
+from probes.hosts.protocol import decode
 
 STAT_1 = b"cpu  100 0 50 800 40 5 5 0 10 0\ncpu0 60 0 30 380 20 5 5 0 10 0\ncpu1 40 0 20 420 20 0 0 0 0 0\nintr 1 2 3\n"
 STAT_2 = (
@@ -392,7 +393,7 @@ def test_the_builders_make_lines_the_watcher_decodes() -> None:
         1, 10.5, [1, 50.0, 0.1, 0.2, 0.3, [50.0]], [4, 3, 1, 0, 0], [0.1, 1000], gpus=[gpu, lost], echo=[1, 20],
         xid_events=[[1.0, "0000:3b:00", 79, "x"]], missing={},
     )  # fmt: skip
-    decoded = msgspec.json.decode(agent.encode(sample), type=model.Line)
+    decoded = decode(agent.encode(sample).rstrip())
     assert isinstance(decoded, model.Sample)
     assert decoded.gpus[0].power_w == 5.5
     assert decoded.gpus[1].missing["name"] == "gpu_lost"
@@ -402,7 +403,7 @@ def test_the_builders_make_lines_the_watcher_decodes() -> None:
         (agent.processes_line(2, [[1, "root", "init", 0.0, 5]], None, {"gpu": "unsupported"}), model.Processes),
         (agent.note_line("nvml", "text", "pynvml"), model.Note),
     ):
-        assert isinstance(msgspec.json.decode(agent.encode(built), type=model.Line), kind)
+        assert isinstance(decode(agent.encode(built).rstrip()), kind)
 
 
 def test_encoding_a_struct_and_decoding_it_is_the_identity() -> None:
@@ -419,7 +420,8 @@ def test_encoding_a_struct_and_decoding_it_is_the_identity() -> None:
     assert encoded.endswith(b"\n")
     assert encoded.isascii()
     assert encoded.count(b"\n") == 1
-    assert msgspec.json.decode(encoded, type=model.Line) == sample
+    assert encoded.count(b"\t") == 1
+    assert decode(encoded.rstrip()) == sample
 
 
 def test_not_a_number_never_leaves_the_agent() -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.fleet import Fleet
+from probes.hosts import agent
 from probes.hosts.protocol import LineError, LineSplitter, decode, decode_brief, whole_sample
 from probes.model import Brief, Hello, Host, Note, Processes, Sample
 
@@ -36,8 +37,10 @@ _SAMPLE = {
 }
 
 
-def _line(value: object) -> bytes:
-    return json.dumps(value).encode()
+def _line(value: dict[str, Any]) -> bytes:
+    """As the agent cuts it, but with whatever it would not say itself."""
+    parts = agent.two_parts(value) if value["t"] == "s" else (value,)
+    return b"\t".join(json.dumps(part).encode() for part in parts)
 
 
 def test_a_sample_keeps_its_numbers_and_its_reasons() -> None:
@@ -96,6 +99,7 @@ def test_every_text_of_a_line_is_cleaned() -> None:
         b"[" * 5000,
         _line({**_SAMPLE, "missing": {"cpu": "because"}}),
         _line({**_SAMPLE, "cpu": [2, float("nan"), None, None, None, None]}),
+        _line(_SAMPLE).replace(b"\t", b" "),
     ],
 )
 @pytest.mark.parametrize("way", [decode, decode_brief])
@@ -174,6 +178,30 @@ def test_the_store_decodes_the_rest_of_a_sample_when_it_is_asked_for_and_counts_
         assert record.sample is record.sample
         assert record.bad_lines == wrong
     assert "gpus" in record.bad_text
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        (_line(_SAMPLE).split(b"\t")[0], "without its second part"),
+        (_line(_SAMPLE) + b"\t{}", "malformed"),
+        (
+            _line({**_SAMPLE, "gpus": [_GPU]}).replace(b'"gpus": [["GPU-0"', b'"gpus": [["GPU-1"]]}').split(b"]]}")[0],
+            "",
+        ),
+        (_line(_SAMPLE).split(b"\t")[0] + b"\t" + _line({**_SAMPLE, "gpus": [_GPU]}).split(b"\t")[1], "1 GPUs for 0"),
+    ],
+)
+def test_a_second_part_that_does_not_fit_costs_its_values_and_not_the_sample(text: bytes, wrong: str) -> None:
+    brief = decode_brief(text)
+    assert isinstance(brief, Brief)
+    sample, said = whole_sample(brief, text)
+    assert said
+    assert wrong in said
+    assert sample.memory.used_bytes == 40
+    assert sample.missing["cpu.load5"] == "error"
+    with pytest.raises(LineError, match=wrong):
+        decode(text)
 
 
 def test_a_brief_without_its_line_is_refused() -> None:
