@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from probes.diagnose_report import REACHABLE, exit_code
 from probes.judge.correlate import Judged, correlate
-from probes.judge.diagnosis import Outcome
+from probes.judge.diagnosis import LayerState, Outcome
 from probes.judge.triage import diagnose
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from probes.evidence import Evidence
     from probes.judge.correlate import Correlation
-    from probes.judge.diagnosis import Diagnosis, LayerState, Verdict
+    from probes.judge.diagnosis import Diagnosis, Verdict
     from probes.model import Service
 
 #: the parts of the evidence, by their field, and what they are called
@@ -47,6 +47,8 @@ _NEEDS: Final = {
     "tls": ("ports",),
     "http": ("ports",),
 }
+#: one answer from anywhere proves it, whatever comes later
+_PROVED_BY_ANY: Final = frozenset({"egress"})
 #: the reason of evidence that nobody has asked for yet
 _NOT_ASKED: Final = "not asked"
 
@@ -97,11 +99,11 @@ class Inquiry:
         if self.running and host_id in self.host_ids:
             self.evidence[host_id] = evidence
 
-    async def finish(self, evidence: Mapping[str, Evidence], now_s: float) -> None:
-        """The last evidence of all; every host is judged, one a turn of the event loop."""
+    async def finish(self, evidence: Mapping[str, Evidence], now_s: float, *, judge: bool = True) -> None:
+        """The last evidence of all; with ``judge`` every host is diagnosed, one a turn of the event loop."""
         self.evidence.update({host_id: evidence[host_id] for host_id in self.host_ids if host_id in evidence})
         judged: list[Judged] = []
-        for host_id in self.host_ids:
+        for host_id in self.host_ids if judge else ():
             one = self.judged(host_id)
             if one is not None:
                 judged.append(one)
@@ -172,12 +174,12 @@ class Inquiry:
         return bool(getattr(evidence, part))
 
     def layer(self, host_id: str, name: str) -> LayerState | None:
-        """One layer's end; None while the parts that decide it are awaited."""
+        """One layer's end; None while the parts that decide it are awaited: what passes so far may yet be blocked."""
         diagnosis = self.diagnosis(host_id)
         if diagnosis is None:
-            return None
+            return None if self.running else LayerState(Outcome.UNKNOWN, self.failure or "no evidence came")
         end = diagnosis.layers[name]
-        settled = end.outcome in (Outcome.PASS, Outcome.BLOCK)
+        settled = end.outcome is Outcome.BLOCK or (end.outcome is Outcome.PASS and name in _PROVED_BY_ANY)
         return end if settled or not self.waits_for(host_id, name) else None
 
     def waits_for(self, host_id: str, name: str) -> str:

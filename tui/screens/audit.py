@@ -99,6 +99,7 @@ class AuditScreen(InquiryScreen):
     """The Audit screen."""
 
     WHAT = "audit"
+    JUDGES = False
     BINDINGS = keys.bindings("audit")
     DEFAULT_CSS = """
     AuditScreen { layout: vertical; }

@@ -37,6 +37,8 @@ class InquiryScreen(Screen[None]):
     """
 
     WHAT: ClassVar[str] = "investigation"
+    #: whether the hosts are diagnosed and the diagnoses remembered
+    JUDGES: ClassVar[bool] = True
 
     def __init__(self, host_ids: Sequence[str]) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class InquiryScreen(Screen[None]):
 
         try:
             evidence = await backend.investigate(inquiry.host_ids, arrived)
-            await inquiry.finish(evidence, self.deck.boot_s())
+            await inquiry.finish(evidence, self.deck.boot_s(), judge=self.JUDGES)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -106,8 +108,8 @@ class InquiryScreen(Screen[None]):
             raise
         finally:
             self.draw_soon()
-        for host_id in inquiry.host_ids:
-            diagnosis = inquiry.diagnosis(host_id)
+        diagnoses = [inquiry.diagnosis(host_id) for host_id in inquiry.host_ids if self.JUDGES]
+        for diagnosis in diagnoses:
             if diagnosis is not None:
                 self.deck.remembered.keep(diagnosis)
 

@@ -9,7 +9,7 @@ from probes.judge.diagnosis import Action
 from probes.judge.triage_causes import FOUND, NOT_APPLICABLE, POSSIBLE, RULED_OUT
 from tui.widgets.folded import cell, folded
 from tui.widgets.ladder import layer_rows
-from tui.widgets.lines import clip, rule
+from tui.widgets.lines import rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,9 +121,8 @@ class RecoveryText:
             (f" {number}. ", "strong"),
             (f"{cell(f'possible: {option.possible}', 18)}", _POSSIBLE_STYLES.get(option.possible, "text")),
             (f"{cell(score, 13)} ", "accent" if option.score is not None else "muted"),
-            (numbers, "muted"),
         ]
-        self.rows += [*([()] if self.rows else []), clip(head, width)]
+        self.rows += [*([()] if self.rows else []), *folded(numbers, width, "muted", head=head, indent=4)]
         self.rows += folded(option.text, width, "text", head=[("    ", "text")])
         self.rows += folded(option.reason, width, "muted", head=[("    why   ", "muted")])
         if not option.command:

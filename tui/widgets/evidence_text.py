@@ -130,8 +130,8 @@ def port_rows(port: PortProbe, glyphs: Glyphs, width: int) -> list[Row]:
     style = "good" if good else "unknown" if port.state is PortState.NOT_PROBED else "bad"
     sign = {PortState.OPEN: glyphs.open if good else glyphs.failing, PortState.NOT_PROBED: glyphs.not_probed}
     head = _port_head(sign.get(port.state) or glyphs.ports[port.state], style, port.service.port, port.service.name)
-    took = connect_text(port.connect_ms) if port.connect_ms is not None else f"after {connect_text(port.elapsed_ms)}"
-    head += [(f"{cell(SHORT_WORDS[port.state], 10)} ", style), (f"{took:<14} ", "text")]
+    took = connect_text(port.elapsed_ms if port.connect_ms is None else port.connect_ms)
+    head += [(f"{cell(SHORT_WORDS[port.state], 8)} ", style), (f"{took:>8}  ", "text")]
     words = [port.detail] if port.detail else []
     words += [f"via {port.via}"] if port.via else []
     rows = folded(", ".join(words), width, "muted", head=head, indent=10)

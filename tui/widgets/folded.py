@@ -81,8 +81,9 @@ def folded(
     indent = start if indent is None else indent
     if width - max(start, indent) < _NARROW:
         # no room beside what stands before: the text goes below it
-        below = folded(text, width, style, limit=limit) if text else []
-        return [tuple(_cut(head, width)), *below] if head else [((cell(text, width), style),)]
+        if not head:
+            return [((cell(text, width), style),)]
+        return [tuple(_cut(head, width)), *(folded(text, width, style, limit=limit) if text else [])]
     lines = pieces(text, width - max(start, indent))
     if limit is not None and len(lines) > limit:
         lines = [*lines[: limit - 1], _ended(lines[limit - 1], width - max(start, indent))]

@@ -88,8 +88,9 @@ def ladder_rows(inquiry: Inquiry, host_id: str, glyphs: Glyphs, width: int, room
 def _shares(wanted: Sequence[int], outcomes: Sequence[Outcome | None], room: int) -> list[int]:
     given = [1] * len(wanted)
     left = max(room - len(wanted), 0)
-    for most in (2, max(wanted)):  # a second line for each before anybody gets a third
-        for outcome in _WORDY:
+    # the whole reason of what blocks, then a second line for each before anybody gets a third
+    for most, turns in ((max(wanted), (Outcome.BLOCK,)), (2, _WORDY), (max(wanted), _WORDY)):
+        for outcome in turns:
             for at, each in enumerate(outcomes):
                 if each is outcome:
                     more = max(min(min(wanted[at], most) - given[at], left), 0)
