@@ -65,6 +65,7 @@ class Pane(LinesPanel):
         self.glyphs: Glyphs | None = None
         #: there is room for more than verdicts in their pane
         self.roomy = False
+        self.evidence_beside = False
         #: where the selected command stands
         self.selected_rows: tuple[int, int] | None = None
 
@@ -82,13 +83,17 @@ class Pane(LinesPanel):
         kind = VerdictText if self.pane == VERDICTS else RecoveryText
         text = kind(inquiry, self.host_id, self.selected, glyphs, width)
         rows, self.selected_rows = text.rows, text.selected_rows
-        if self.pane == VERDICTS and self.roomy and inquiry.finished:
+        if self.pane != VERDICTS or not self.roomy:
+            return rows
+        if inquiry.finished:
             more = RecoveryText(inquiry, self.host_id, self.selected, glyphs, width)
             rows = [*rows, (), rule([(" recovery ", "strong")], width, glyphs)]
             if self.selected_rows is None and more.selected_rows is not None:
                 self.selected_rows = (more.selected_rows[0] + len(rows), more.selected_rows[1] + len(rows))
             rows += more.rows
             rows += [(), *cause_list_rows(inquiry, self.host_id, glyphs, width)]
+        elif inquiry.running and not self.evidence_beside:
+            rows = [*rows, (), *evidence_rows(inquiry, self.host_id, glyphs, width)]
         return rows
 
 
@@ -102,7 +107,9 @@ class TriageScreen(InquiryScreen):
     TriageScreen #columns { height: 1fr; }
     TriageScreen VerticalScroll { height: 1fr; width: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     TriageScreen #left { width: 54; margin-right: 1; }
-    TriageScreen.broad #left { width: 62; }
+    TriageScreen.broad #left { width: 28%; min-width: 54; }
+    TriageScreen.broad #body { width: 6fr; }
+    TriageScreen.broad #side { width: 7fr; }
     TriageScreen #side { margin-left: 1; }
     TriageScreen.stacked #columns { layout: vertical; }
     TriageScreen.stacked #left { width: 1fr; height: 14; margin-right: 0; }
@@ -164,7 +171,7 @@ class TriageScreen(InquiryScreen):
             self.set_class(each == mode, each)
         self._left.display = mode != "tabbed" or active == LAYERS_PANE
         self._body.display = mode != "tabbed" or active != LAYERS_PANE
-        self._side.display = mode == "broad"
+        self._side.display = self._pane.evidence_beside = mode == "broad"
         self._pane.roomy = mode != "tabbed"
         start = LAYERS_PANE if mode == "tabbed" else VERDICTS
         self._tabs.names, self._tabs.numbers = PANES[start:], tuple(range(start, len(PANES)))
@@ -172,7 +179,6 @@ class TriageScreen(InquiryScreen):
         if not (mode == "broad" and active == EVIDENCE) and active != LAYERS_PANE:
             self._pane.pane = active
         self._headline.limits = (3, 2) if mode in ("broad", "stacked") else (2, 2)
-        self._ladder.room = _LADDER if mode == "stacked" else max(self._left.size.height, _LADDER)
 
     def draw(self) -> None:
         """Everything, as it is now."""
@@ -189,6 +195,9 @@ class TriageScreen(InquiryScreen):
         self._tabs.redraw()
         ladder = self._ladder
         ladder.inquiry, ladder.host_id, ladder.glyphs = self.inquiry, self.host_id, self.deck.glyphs
+        # what title, tabs and keys leave; the size of the container is that of the layout before
+        spare = self.size.height - len(headline.rows) - 2 - (1 if self._banner.display else 0)
+        ladder.room = _LADDER if self.mode == "stacked" else max(spare, _LADDER)
         ladder.redraw()
         for pane in (self._pane, self._evidence):
             pane.inquiry, pane.host_id, pane.glyphs = self.inquiry, self.host_id, self.deck.glyphs

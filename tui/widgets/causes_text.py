@@ -116,11 +116,11 @@ class RecoveryText:
 
     def _option(self, number: int, option: Recovery, selected: str | None, glyphs: Glyphs, width: int) -> None:
         score = "no score" if option.score is None else f"score {option.score:g}"
-        numbers = f"success {option.success:g}, risk {option.risk:g}, about {option.time_min:g} min"
+        numbers = f"success {option.success:g}, risk {option.risk:g}, {option.time_min:g} min"
         head: list[Span] = [
             (f" {number}. ", "strong"),
             (f"{cell(f'possible: {option.possible}', 18)}", _POSSIBLE_STYLES.get(option.possible, "text")),
-            (f"{cell(score, 13)} ", "accent" if option.score is not None else "muted"),
+            (f"{cell(score, 12)} ", "accent" if option.score is not None else "muted"),
         ]
         self.rows += [*([()] if self.rows else []), *folded(numbers, width, "muted", head=head, indent=4)]
         self.rows += folded(option.text, width, "text", head=[("    ", "text")])

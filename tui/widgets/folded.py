@@ -87,7 +87,7 @@ def folded(
     lines = pieces(text, width - max(start, indent))
     if limit is not None and len(lines) > limit:
         lines = [*lines[: limit - 1], _ended(lines[limit - 1], width - max(start, indent))]
-    pad: Span = (" " * indent, style)
+    pad: Span = (" " * indent, "text")
     return [((*head, (line, style)) if at == 0 else (pad, (line, style))) for at, line in enumerate(lines)]
 
 

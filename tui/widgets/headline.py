@@ -82,7 +82,7 @@ def strip_row(inquiry: Inquiry, host_id: str, glyphs: Glyphs, width: int) -> Row
     spans: list[Span] = [(" ", "text")]
     at = inquiry.host_ids.index(host_id)
     for number, each in enumerate(inquiry.host_ids[max(at - 2, 0) :], start=max(at - 2, 0)):
-        sign, style = host_sign(inquiry, each, glyphs)
+        sign, style = host_sign(inquiry, each, glyphs, shown=number == at)
         name = _short(tidy(each), 24)
         spans += [("[" if number == at else " ", "strong"), (sign, style)]
         spans += [(f" {name}", "strong" if number == at else "text"), ("]" if number == at else " ", "strong")]
@@ -91,8 +91,10 @@ def strip_row(inquiry: Inquiry, host_id: str, glyphs: Glyphs, width: int) -> Row
     return clip(spans, width)
 
 
-def host_sign(inquiry: Inquiry, host_id: str, glyphs: Glyphs) -> Span:
-    """One sign for a host: gathering, fine, blocked or unknown."""
+def host_sign(inquiry: Inquiry, host_id: str, glyphs: Glyphs, *, shown: bool) -> Span:
+    """One sign for a host: gathering, fine, blocked or unknown; one that is not shown is judged at the end only."""
+    if inquiry.running and not shown:
+        return (outcome_sign(None, glyphs), "accent")
     diagnosis = inquiry.diagnosis(host_id)
     if any(one.outcome is Outcome.BLOCK for one in inquiry.verdicts(host_id)):
         return (outcome_sign(Outcome.BLOCK, glyphs), "bad")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from tui.widgets.lines import Row, Span
 
 _LABEL: Final = 10
+#: hosts that are listed; all of them are a key away
+_HOSTS: Final = 20
 _STYLES: Final = {
     Outcome.BLOCK: "bad",
     Outcome.UNKNOWN: "unknown",
@@ -112,16 +114,25 @@ class VerdictText:
         if not inquiry.correlations:
             words = "awaiting all hosts" if inquiry.running else "no cause that failing hosts share was found"
             self.rows += folded(words, self._width, "muted", head=[("   ", "muted")])
-        for host_id in inquiry.host_ids:
-            sign, style = host_sign(inquiry, host_id, self._glyphs)
-            top = first(inquiry.verdicts(host_id))
-            words = "" if top is None else sentence(top)
-            diagnosis = inquiry.diagnosis(host_id)
-            if not words and diagnosis is not None and inquiry.finished:
-                words = diagnosis.severity.rule
-            head = [(f" {sign} ", style), (f"{tidy(host_id)}  ", "accent" if host_id == self._host_id else "text")]
-            self.rows.append(clip([*head, (tidy(words), "muted")], self._width))
+        for host_id in inquiry.host_ids[:_HOSTS]:
+            shown = host_id == self._host_id
+            sign, style = host_sign(inquiry, host_id, self._glyphs, shown=shown)
+            head = [(f" {sign} ", style), (f"{tidy(host_id)}  ", "accent" if shown else "text")]
+            self.rows.append(clip([*head, (tidy(self._host_words(host_id)), "muted")], self._width))
+        more = len(inquiry.host_ids) - _HOSTS
+        if more > 0:
+            self.rows += folded(f"and {more} more hosts", self._width, "muted", head=[("   ", "muted")])
         self.rows += [(), rule([(f" {tidy(self._host_id)} ", "strong")], self._width, self._glyphs)]
+
+    def _host_words(self, host_id: str) -> str:
+        """A host in one line: its verdict, else its severity; only the host shown is judged before the end."""
+        inquiry = self._inquiry
+        if inquiry.running:
+            return f"awaiting {inquiry.awaited_words(host_id) or 'the last answers'}"
+        top, diagnosis = first(inquiry.verdicts(host_id)), inquiry.diagnosis(host_id)
+        if top is not None:
+            return sentence(top)
+        return diagnosis.severity.rule if diagnosis is not None and inquiry.finished else "no evidence"
 
     def _verdict(self, verdict: Verdict) -> None:
         style = _STYLES[verdict.outcome]
