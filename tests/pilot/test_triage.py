@@ -28,6 +28,7 @@ from tests.support.inquiries import (
     triaged,
 )
 from tests.support.screens import HOSTILE, NOW_S, golden, screen_text, screen_widths, until, until_text
+from tui import commands
 from tui.app import QuarterdeckApp
 from tui.widgets.ladder import LAYER_WORDS
 
@@ -572,6 +573,13 @@ async def shown(pilot: Pilot[Any]) -> None:
     assert text.index("layers in packet order") < text.index("severity")
 
 
+def test_the_command_completes_one_host_after_the_other() -> None:
+    app = app_with(None, names=["a-1", "a-2", "b"])
+    assert commands.completions(app, "triage a") == ["triage a-1", "triage a-2"]
+    assert commands.completions(app, "triage b a-2 a") == ["triage b a-2 a-1", "triage b a-2 a-2"]
+    assert commands.completions(app, "host a-1 b") == []
+
+
 async def test_many_hosts_are_judged_when_all_answers_are_there(monkeypatch) -> None:
     from tui import inquiry
 
@@ -597,3 +605,16 @@ async def test_many_hosts_are_judged_when_all_answers_are_there(monkeypatch) -> 
         asked.answer()
         await until_text(pilot, "finished in")
         assert sorted(set(judged)) == names
+
+
+async def test_a_click_chooses_a_pane_and_a_simulated_fleet_is_called_so() -> None:
+    app = app_with(answering(incident()), simulated=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await triaged(pilot)
+        text = await until_text(pilot, "[0 layers]")
+        assert " SIMULATED " in text
+        line = text.splitlines()[app.screen._tabs.region.y]
+        await pilot.click("#tabs", offset=(line.index("3 causes"), 0))
+        await until_text(pilot, "[3 causes]")
+        await pilot.press("shift+tab")
+        await until_text(pilot, "[2 evidence]")

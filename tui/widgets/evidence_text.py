@@ -67,7 +67,8 @@ def evidence_rows(inquiry: Inquiry, host_id: str, glyphs: Glyphs, width: int) ->
     rows += _link(evidence.link, width)
     rows += [(), rule([(" AWS ", "strong")], width, glyphs)]
     if evidence.aws is None:
-        rows += _absent("AWS", "aws" in awaited, "was not asked", width)
+        why = next((note for note in evidence.notes if note.startswith("AWS")), "was not asked")
+        rows += _absent("AWS", "aws" in awaited, why, width)
     else:
         rows += aws_rows(evidence.aws, width)
     rows += [(), rule([(" inside view ", "strong")], width, glyphs)]
