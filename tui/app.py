@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from probes.config import Settings
     from tui.backend import Backend
+    from tui.screens.inquiry import InquiryScreen
 
 
 def _commands_provider() -> type[Provider]:
@@ -70,6 +71,39 @@ class QuarterdeckApp(BaseApp):
         from tui.screens.host import HostScreen  # noqa: PLC0415 - after first paint
 
         self.push_screen(HostScreen(host_id))
+
+    @guarded
+    def open_triage(self, host_ids: Sequence[str]) -> None:
+        """Find out why these hosts are not reached."""
+        from tui.screens.triage import TriageScreen  # noqa: PLC0415 - after first paint
+
+        self._open_inquiry(TriageScreen, host_ids)
+
+    @guarded
+    def open_audit(self, host_ids: Sequence[str]) -> None:
+        """Look at what these hosts expose."""
+        from tui.screens.audit import AuditScreen  # noqa: PLC0415 - after first paint
+
+        self._open_inquiry(AuditScreen, host_ids)
+
+    def _open_inquiry(self, kind: Callable[[Sequence[str]], InquiryScreen], host_ids: Sequence[str]) -> None:
+        from tui.screens.inquiry import InquiryScreen  # noqa: PLC0415 - after first paint
+
+        if not host_ids:
+            self.say("no host is selected", bad=True)
+        elif isinstance(self.screen, InquiryScreen):
+            self.switch_screen(kind(host_ids))  # never one investigation hidden under another
+        else:
+            self.push_screen(kind(host_ids))
+
+    def record_soon(self, path: str) -> None:
+        """Write the diagnosis or audit on the screen as JSON and Markdown."""
+        from tui.screens.inquiry import InquiryScreen  # noqa: PLC0415 - after first paint
+
+        if isinstance(self.screen, InquiryScreen):
+            self.screen.record_soon(path)
+        else:
+            self.say("there is no diagnosis or audit on the screen: t opens one, A the other", bad=True)
 
     @guarded
     def action_command_line(self) -> None:
@@ -181,6 +215,10 @@ class QuarterdeckApp(BaseApp):
         if not text:
             self.say(f"{host_id} has no {what} to copy")
             return
+        self.copy_text(text)
+
+    def copy_text(self, text: str) -> None:
+        """Copy a text by OSC 52, and say so."""
         self.copy_to_clipboard(text)
         self.say(f"copied (if the terminal allows it): {text}")
 

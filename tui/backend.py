@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from probes.config import Settings
+    from probes.evidence import Evidence
 
 
 class Backend(Protocol):
@@ -33,6 +36,22 @@ class Backend(Protocol):
 
     def probe_services(self, host_id: str) -> None:
         """Probe the services of a host now."""
+        ...
+
+    async def investigate(
+        self, host_ids: Sequence[str], on_evidence: Callable[[str, Evidence], None], *, inside: bool = True
+    ) -> dict[str, Evidence]:
+        """Gather everything about these hosts, all of them and all parts at once.
+
+        Args:
+            host_ids: configured hosts.
+            on_evidence: called in the event loop with a host and its evidence so far, each time a part arrived; parts
+                that are not there yet are None or empty.
+            inside: whether the host itself is asked, too.
+
+        Returns:
+            The last evidence of each host. A part that failed is a note or a reason in it; only cancellation raises.
+        """
         ...
 
     def apply(self, settings: Settings) -> None:

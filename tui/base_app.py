@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from probes.hosts.asker import Asker
     from tui.backend import Backend
     from tui.glyphs import Glyphs
+    from tui.inquiry import Remembered
     from tui.themes import Palette
 
 #: beats in which every visible row has had its turn, and after which screens are told what changed: 4 times a second
@@ -90,6 +91,7 @@ class BaseApp(App[int]):
         self.backend: Backend | None = None
         #: the display stands still on purpose
         self.frozen = False
+        self._remembered: Remembered | None = None
         #: the newest error of our own, until it is dismissed
         self.banner = ""
         self._troubles: dict[str, int] = {}
@@ -156,6 +158,15 @@ class BaseApp(App[int]):
             if isinstance(host_id, str):
                 return host_id
         return None
+
+    @property
+    def remembered(self) -> Remembered:
+        """The diagnoses of this session, to compare with."""
+        if self._remembered is None:
+            from tui.inquiry import Remembered  # noqa: PLC0415 - after first paint
+
+            self._remembered = Remembered()
+        return self._remembered
 
     def get_default_screen(self) -> Screen[Any]:
         """The fleet is what is painted first."""
@@ -237,7 +248,7 @@ class BaseApp(App[int]):
         """Leave; also the answer to SIGTERM and SIGHUP."""
         self.chore(self.action_quit(), "quit")
 
-    def chore(self, work: Any, name: str) -> None:
+    def chore(self, work: Any, name: str) -> asyncio.Task[None]:
         """Run a coroutine as a task of ours: its errors are shown, and it ends with the application."""
 
         async def run() -> None:
@@ -251,6 +262,7 @@ class BaseApp(App[int]):
         task = asyncio.create_task(run(), name=name)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
     # --- the flow ---
 

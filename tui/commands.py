@@ -35,6 +35,8 @@ class Command(Struct, frozen=True, gc=False):
     run: Callable[[QuarterdeckApp, str], object]
     complete: Callable[[QuarterdeckApp], Iterable[str]] = lambda _: ()
     optional: bool = False
+    #: takes several arguments, completed one after the other
+    many: bool = False
 
 
 def _hosts(app: QuarterdeckApp) -> Iterable[str]:
@@ -83,6 +85,13 @@ def _chosen(app: QuarterdeckApp, host_id: str) -> list[str]:
     return app.board.chosen(app.selected_host)
 
 
+def _several(app: QuarterdeckApp, names: str) -> list[str]:
+    """Hosts named one after the other (or one whose id has spaces), else the marked or the selected one."""
+    if not names or names in app.fleet.hosts:
+        return _chosen(app, names)
+    return list(dict.fromkeys(host_id for name in names.split() for host_id in _chosen(app, name)))
+
+
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("sort", "COLUMN", "sort by a column", lambda app, arg: app.fleet_screen.sort_by(arg), _columns),
     Command("filter", "EXPRESSION", "filter the fleet; empty shows all",
@@ -102,6 +111,12 @@ COMMANDS: Final[tuple[Command, ...]] = (
     Command("export", "FILE", "write what is known now as JSON", lambda app, arg: app.export_soon(arg)),
     Command("matrix", "", "hosts x services matrix", lambda app, _: app.open_matrix()),
     Command("events", "", "event log", lambda app, _: app.fleet_screen.action_events()),
+    Command("triage", "[HOST...]", "why hosts are not reached: these, else the marked or selected ones",
+            lambda app, arg: app.open_triage(_several(app, arg)), _hosts, optional=True, many=True),
+    Command("audit", "[HOST...]", "what hosts expose: these, else the marked or selected ones",
+            lambda app, arg: app.open_audit(_several(app, arg)), _hosts, optional=True, many=True),
+    Command("record", "[FILE]", "write the diagnosis or audit on the screen as JSON and Markdown",
+            lambda app, arg: app.record_soon(arg), optional=True),
     Command("theme", "NAME", "colours", _theme, lambda _: themes.NAMES),
     Command("clock", "", "clock in UTC or local time", lambda app, _: app.switch_clock()),
     Command("reload", "", "reload the configuration", lambda app, _: app.reload_soon()),
@@ -144,10 +159,12 @@ def completions(app: QuarterdeckApp, line: str, limit: int = MAX_HITS) -> list[s
     command = BY_NAME.get(SHORT.get(name, name))
     if command is None:
         return []
+    before, _, last = argument.lstrip().rpartition(" ") if command.many else ("", "", argument.lstrip())
+    start = f"{name} {before} " if before else f"{name} "
     found: list[str] = []
     for value in command.complete(app):
-        if value.startswith(argument.lstrip()):
-            found.append(f"{name} {value}")
+        if value.startswith(last):
+            found.append(f"{start}{value}")
             if len(found) >= limit:
                 break
     return found

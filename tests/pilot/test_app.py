@@ -238,7 +238,7 @@ async def test_commands_do_what_they_say(tmp_path):
     ("line", "says"),
     [
         ("nosuch", "no command 'nosuch': sort,"), ("sort", "sort needs COLUMN"), ("sort [/b]", "no column '[/b]'"),
-        ("re", "no command 're': reconnect, reload, restart"), ("quit now", "takes no argument"), ("theme pink", "themes are dark"),
+        ("re", "no command 're': reconnect, record, reload, restart"), ("quit now", "takes no argument"), ("theme pink", "themes are dark"),
         ("filter tmep>1", "did you mean temp"), ("host nobody", "no host 'nobody'"), ("group by", "no grouping"),
         ("yank what", "yank what?"), ("pause nobody", "no host 'nobody'"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -32,6 +32,11 @@ from probes.model import (
     ServiceKind,
     ServiceState,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from probes.evidence import Evidence
 
 GIB = 1024**3
 LOST: Missing = dict.fromkeys(("utilization_pct", "temperature_c", "power_w", "memory_used_bytes"), "gpu_lost")
@@ -174,6 +179,39 @@ def settings_of(fleet: Fleet, **over: Any) -> Settings:
     return replace(Settings(hosts=hosts), **over)
 
 
+class Investigation:
+    """One call of ``investigate``, played by the test: parts arrive, then the answer."""
+
+    def __init__(self, host_ids: tuple[str, ...], on_evidence: Callable[[str, Evidence], None]) -> None:
+        self.host_ids = host_ids
+        self.ended = ""
+        self._on_evidence = on_evidence
+        self._latest: dict[str, Evidence] = {}
+        self._outcome: asyncio.Future[dict[str, Evidence]] = asyncio.get_running_loop().create_future()
+
+    def arrive(self, host_id: str, evidence: Evidence) -> None:
+        """A part arrived: the evidence so far."""
+        self._latest[host_id] = evidence
+        self._on_evidence(host_id, evidence)
+
+    def answer(self) -> None:
+        """Nothing more is to come."""
+        self._outcome.set_result(dict(self._latest))
+
+    def fail(self, error: Exception) -> None:
+        """It breaks."""
+        self._outcome.set_exception(error)
+
+    async def wait(self) -> dict[str, Evidence]:
+        try:
+            found = await self._outcome
+        except BaseException as error:
+            self.ended = type(error).__name__
+            raise
+        self.ended = "answered"
+        return found
+
+
 class FakeBackend:
     """A ``Backend`` that remembers its calls in ``calls`` as ``(name, *args)``."""
 
@@ -182,6 +220,10 @@ class FakeBackend:
         self.started = asyncio.Event()
         self.cancelled = False
         self.fail: Exception | None = None
+        #: what an investigation says at once; a host without an answer is told of by ``arrive`` and ``answer``
+        self.answers: dict[str, Evidence] = {}
+        self.investigations: list[Investigation] = []
+        self.investigate_fails: Exception | None = None
 
     async def run(self) -> None:
         """Until cancelled, or until ``fail`` is set beforehand."""
@@ -207,6 +249,22 @@ class FakeBackend:
 
     def probe_services(self, host_id: str) -> None:
         self.calls.append(("probe_services", host_id))
+
+    async def investigate(
+        self, host_ids: Sequence[str], on_evidence: Callable[[str, Evidence], None], *, inside: bool = True
+    ) -> dict[str, Evidence]:
+        """Says ``answers`` when it has one for every host, else waits for the test to tell it part by part."""
+        self.calls.append(("investigate", tuple(host_ids), inside))
+        asked = Investigation(tuple(host_ids), on_evidence)
+        self.investigations.append(asked)
+        if self.investigate_fails is not None:
+            asked.ended = "failed"
+            raise self.investigate_fails
+        if all(host_id in self.answers for host_id in host_ids):
+            for host_id in host_ids:
+                asked.arrive(host_id, self.answers[host_id])
+            asked.answer()
+        return await asked.wait()
 
     def apply(self, settings: Settings) -> None:
         self.calls.append(("apply", settings))

@@ -337,6 +337,16 @@ class FleetScreen(Screen[None]):
     # --- hosts ---
 
     @guarded
+    def action_triage(self) -> None:
+        """Why the marked hosts, else this one, are not reached."""
+        self._qd.open_triage(self.board.chosen(self.selected))
+
+    @guarded
+    def action_audit(self) -> None:
+        """What the marked hosts, else this one, expose."""
+        self._qd.open_audit(self.board.chosen(self.selected))
+
+    @guarded
     def action_pause(self) -> None:
         """Pause or resume the marked hosts, else this one."""
         self._qd.pause_hosts(self.board.chosen(self.selected))

@@ -374,6 +374,16 @@ class HostScreen(Screen[None]):
         self._draw()
 
     @guarded
+    def action_triage(self) -> None:
+        """Why this host is not reached."""
+        self.deck.open_triage([self.host_id])
+
+    @guarded
+    def action_audit(self) -> None:
+        """What this host exposes."""
+        self.deck.open_audit([self.host_id])
+
+    @guarded
     def action_pause(self) -> None:
         """Pause or resume this host."""
         self.deck.pause_hosts([self.host_id])

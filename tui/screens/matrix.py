@@ -193,6 +193,18 @@ class MatrixScreen(Screen[None]):
             self.deck.open_host(self.grid.cursor_host)
 
     @guarded
+    def action_triage(self) -> None:
+        """Why the host of the row is not reached."""
+        if self.grid.cursor_host is not None:
+            self.deck.open_triage([self.grid.cursor_host])
+
+    @guarded
+    def action_audit(self) -> None:
+        """What the host of the row exposes."""
+        if self.grid.cursor_host is not None:
+            self.deck.open_audit([self.grid.cursor_host])
+
+    @guarded
     def action_faults(self) -> None:
         """Only hosts with a fault, or all."""
         self.grid.faults_only = not self.grid.faults_only

@@ -31,6 +31,8 @@ SECTION_WORDS: Final[dict[Section, str]] = {
     "log": "event log",
     "host": "host",
     "matrix": "matrix",
+    "triage": "triage",
+    "audit": "audit",
     "help": "this help",
 }
 LEVEL_MEANINGS: Final = {

@@ -268,4 +268,4 @@ def _style(palette: Palette, name: str) -> Style:
         return style
     if style.reverse and palette.cursor.reverse:
         style += Style(underline=True)
-    return palette.cursor + style
+    return style + palette.cursor  # a style brings its own ground: the cursor's comes last

@@ -31,8 +31,10 @@ class SectionTabs(LinesPanel):
     def __init__(self, names: Sequence[str], *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
         self.names = tuple(names)
+        #: their digits
+        self.numbers = tuple(range(len(self.names)))
         self.active = 0
-        self._places: list[tuple[int, int]] = []
+        self._places: list[tuple[int, int, int]] = []
 
     def build(self, width: int) -> list[Row]:
         """Digits and names; on a narrow screen only the active one has its name in full."""
@@ -40,14 +42,14 @@ class SectionTabs(LinesPanel):
         spans: list[Span] = []
         self._places = []
         at = 0
-        for number, name in enumerate(self.names):
+        for number, name in zip(self.numbers, self.names, strict=True):
             shown = name if full or number == self.active else name[:4].rstrip()
             text = f" {number} {shown} "
             style = "sorted" if number == self.active else "header"
             if number == self.active:
                 text = f"[{text[1:-1]}]"
             spans.append((text, style))
-            self._places.append((at, at + cells(text)))
+            self._places.append((at, at + cells(text), number))
             at += cells(text)
         spans.append((" " * max(width - at, 0), "header"))
         return [clip(spans, width)]
@@ -55,7 +57,7 @@ class SectionTabs(LinesPanel):
     @guarded
     def on_click(self, event: events.Click) -> None:
         """Choose what is under the pointer."""
-        for number, (start, end) in enumerate(self._places):
+        for start, end, number in self._places:
             if start <= event.x < end:
                 self.post_message(self.Chosen(number))
                 return
