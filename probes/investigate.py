@@ -87,7 +87,6 @@ class Case:
             taken_at_wall_s=self.started_wall_s,
             region=host.labels.get("region") or None,
             link=None if link is None else live_link(link, self.started_wall_s),
-            inside_why="being asked",
         )
 
     @property

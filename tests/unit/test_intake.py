@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
+from probes import clock
 from probes.fleet import Fleet, new_link
 from probes.hosts import agent, bootstrap
 from probes.hosts.intake import AT_ONCE, Intake
@@ -38,14 +39,14 @@ async def test_the_first_sample_counts_at_once_and_later_ones_wait_with_their_ti
     assert record.samples == 1
     assert record.link.state is LinkState.LIVE
     stream.feed(_line(2) + _line(3))
-    arrived = record.sample_at_boot_s
+    arrived = clock.boot_s()
     assert record.samples == 1
     await asyncio.sleep(0.02)
     assert intake.work() is False
     assert record.samples == 3
     assert record.brief is not None
     assert record.brief.seq == 3
-    assert 0.0 <= record.sample_at_boot_s - arrived < 0.02
+    assert record.sample_at_boot_s <= arrived
 
 
 async def test_a_storm_is_worked_off_in_parts_and_in_order() -> None:
