@@ -185,10 +185,6 @@ def test_the_store_decodes_the_rest_of_a_sample_when_it_is_asked_for_and_counts_
     [
         (_line(_SAMPLE).split(b"\t")[0], "without its second part"),
         (_line(_SAMPLE) + b"\t{}", "malformed"),
-        (
-            _line({**_SAMPLE, "gpus": [_GPU]}).replace(b'"gpus": [["GPU-0"', b'"gpus": [["GPU-1"]]}').split(b"]]}")[0],
-            "",
-        ),
         (_line(_SAMPLE).split(b"\t")[0] + b"\t" + _line({**_SAMPLE, "gpus": [_GPU]}).split(b"\t")[1], "1 GPUs for 0"),
     ],
 )
