@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from probes.model import Host, PortState, Service, ServiceKind
-from probes.reach.control import Candidate, choose, control, parse_anchor
+from probes.reach.anchor import Candidate, parse_anchor
+from probes.reach.control import choose, control
 from probes.reach.resolve import Resolver
 from tests.support.leaks import open_sockets, other_tasks
 
