@@ -86,6 +86,7 @@ class Case:
             address=literal or host.address,
             taken_at_wall_s=self.started_wall_s,
             region=host.labels.get("region") or None,
+            instance_id=host.labels.get("instance_id") or None,
             link=None if link is None else live_link(link, self.started_wall_s),
             inside_why="being asked",
         )
