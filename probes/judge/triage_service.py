@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import banner_changed, ssh_opening, stranger
+from probes.judge.triage_case import banner_changed, ssh_opening, stranger, tls_fine
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output, layer_of, look_inside, service_lines
 from probes.judge.triage_words import fact, label, millis
@@ -208,7 +208,7 @@ def row_26(case: Case) -> list[Verdict]:
     for port in _open(case):
         if port.opening in _CLOSED or port.service.kind in _NAMED_KINDS:
             continue
-        tls_fails = port.tls is not None and not port.tls.ok
+        tls_fails = port.tls is not None and not tls_fine(port)
         http_fails = port.http is not None and port.http.health is Health.FAILING
         if not tls_fails and not http_fails:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from probes.evidence import HttpProbe, KeyCheck, LiveLink, Opening, PathMtu, SshProbe, TlsProbe
 from probes.judge.diagnosis import Confidence
@@ -247,3 +248,13 @@ def test_row_26_tls_fails() -> None:
 )
 def test_row_26_does_not_fire(port) -> None:
     assert 26 not in rows(host(port))
+
+
+def test_row_26_a_certificate_that_is_accepted_unverified_is_no_failure() -> None:
+    accepted = replace(BACKEND, tls=True, tls_verify=False)
+    refused = TlsProbe(ok=False, version="TLSv1.3", verify_error="self-signed", took_ms=3.0, fingerprint="SHA256:ab")
+    diagnosis = diagnose(host(opened(accepted, tls=refused)))
+    assert (diagnosis.verdicts, diagnosis.severity.level.value) == ((), "none")
+    assert diagnosis.layers["tls"].reason == "TLSv1.3 in 3.0 ms, accepted unverified as configured: self-signed"
+    assert rows(host(opened(replace(accepted, tls_verify=True), tls=refused))) == [26]
+    assert rows(host(opened(accepted, tls=TlsProbe(ok=False, detail="closed during the handshake")))) == [26]
