@@ -10,6 +10,9 @@ from probes.judge.diagnosis import LAYERS, Level, Outcome
 from probes.judge.probe_record import plain, with_missing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probes.judge.correlate import Correlation
     from probes.judge.diagnosis import Action, Diagnosis, Recovery, Verdict
 
 SCHEMA_VERSION: Final = 1
@@ -50,6 +53,24 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "probes": [plain(one) for one in diagnosis.probes],
         "notes": list(diagnosis.notes),
         "missing": missing if taken_at is not None else {**missing, "taken_at": "error"},
+    }
+
+
+def fleet_document(diagnoses: Sequence[Diagnosis], shared: Sequence[Correlation]) -> dict[str, Any]:
+    """Several diagnoses as one JSON object, with what failing hosts share said once."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "shared": [
+            {
+                "kind": one.kind,
+                "value": one.value,
+                "hosts": list(one.hosts),
+                "statement": one.statement,
+                "confidence": one.confidence.value,
+            }
+            for one in shared
+        ],
+        "diagnoses": [document(one) for one in diagnoses],
     }
 
 

@@ -10,8 +10,9 @@ from probes.judge.diagnosis import LAYERS, Outcome
 from probes.judge.posture_types import Checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from probes.judge.correlate import Correlation
     from probes.judge.diagnosis import Action, Diagnosis, Verdict
     from probes.judge.posture_types import Posture, PostureLine
 
@@ -54,6 +55,14 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
                 lines.append(f"      {option.command}")
     lines += _section("notes", diagnosis.notes)
     return "\n".join(lines) + "\n"
+
+
+def shared_text(shared: Sequence[Correlation]) -> str:
+    """What failing hosts share, before the hosts one by one; empty when they share nothing."""
+    lines = ["in common:"]
+    for one in shared:
+        lines += _hanging("  - ", f"{one.statement} [{one.confidence.value}]")
+    return "\n".join(lines) + "\n" if shared else ""
 
 
 def audit_text(posture: Posture) -> str:
