@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from probes import clock
 from probes.judge.diagnosis import LAYERS, Level, Outcome
 from probes.judge.probe_record import plain, with_missing
+from probes.judge.triage_address import tentative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,11 @@ REACHABLE, BLOCKED, CANNOT_TELL = 0, 1, 3
 
 
 def exit_code(diagnosis: Diagnosis) -> int:
-    """0 every service answers, 1 blocked with a verdict, 3 cannot tell."""
-    if any(one.outcome is Outcome.BLOCK for one in diagnosis.verdicts):
+    """0 every service answers, 1 blocked with a verdict, 3 cannot tell.
+
+    A reverse name alone (row 3, medium) is a hint: it does not say why the ports are silent, and row 29 still stands.
+    """
+    if any(one.outcome is Outcome.BLOCK and not tentative(one) for one in diagnosis.verdicts):
         return BLOCKED
     return REACHABLE if diagnosis.severity.level is Level.NONE else CANNOT_TELL
 

@@ -28,7 +28,8 @@ _WORDS: Final = {
 def diagnosis_text(diagnosis: Diagnosis) -> str:
     """The whole answer; lines at most ``WIDTH`` wide, but for commands, which can be pasted."""
     when = rfc3339(diagnosis.taken_at_wall_s) or "an unknown time"
-    lines = [f"{diagnosis.host}: {diagnosis.severity.level.value} ({diagnosis.severity.rule}), {when}"]
+    head = f"{diagnosis.severity.level.value} ({diagnosis.severity.rule}), {when}"
+    lines = _hanging(f"{diagnosis.host}: ", head, indent=2)
     for verdict in diagnosis.verdicts:
         lines += ["", *_verdict(verdict)]
     if not diagnosis.verdicts:
@@ -47,7 +48,7 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     ):
         lines += _section(title, said)
     if diagnosis.recovery:
-        lines += ["", f"ways back, by {diagnosis.recovery_formula}:"]
+        lines += ["", *_hanging("ways back, by ", f"{diagnosis.recovery_formula}:", indent=2)]
         for option in diagnosis.recovery:
             score = "" if option.score is None else f", score {option.score:.2f}"
             lines += _hanging("  ", f"{option.text}: possible {option.possible}{score} ({option.reason})")
