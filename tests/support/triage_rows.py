@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from probes.judge.rows import ROWS, table
+from probes.judge.rows import table
 
 PACKETS: Final = "packets between namespaces"
 #: moto's addresses stand on a namespace's loopback, so that what is behind them is real
