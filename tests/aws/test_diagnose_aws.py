@@ -381,3 +381,24 @@ def test_what_several_hosts_share_is_said_once(cloud: Cloud, desk: Desk, form: s
             }
         ]  # fmt: skip
         assert [each["verdicts"][0]["row"] for each in found.document["diagnoses"]] == [10, 10]
+
+
+def test_audit_names_a_world_open_rule_by_what_can_really_be_reached(cloud: Cloud, desk: Desk) -> None:
+    site = cloud.site(22, 8001, cidr="0.0.0.0/0")
+    cloud.listen(site.address, 8001)
+    configure(desk, cloud, site.address, instance=site.instance)
+    found = desk.run("audit", "box", "--json", env={"AWS_REGION": REGION})
+    assert found.code == 1
+    lines = found.document[0]["lines"]
+    world = {line["statement"].split(" is open")[0]: line for line in lines if line["check"] == "B1"}
+    assert {name: (line["outcome"], line["exposure"]) for name, line in world.items()} == {
+        "tcp 8001": ("fail", "high"), "tcp 22": ("fail", "medium"),
+    }  # fmt: skip
+    assert "configured open, and we just connected to 8001" in world["tcp 8001"]["statement"]
+    assert world["tcp 22"]["statement"].endswith("configured open and reachable; nothing listens now")
+    assert world["tcp 8001"]["action"]["command"].startswith(
+        f"aws ec2 revoke-security-group-ingress --group-id {site.group} --security-group-rule-ids sgr-"
+    )
+    imds = [line for line in lines if line["check"] == "B3"]
+    assert imds[0]["outcome"] == "fail"
+    assert {line["outcome"] for line in lines if line["check"] in ("B2", "B4")} == {"not_checked"}

@@ -62,7 +62,7 @@ class Namespace:
 
     def pids(self) -> set[int]:
         """The processes that are inside."""
-        mine = os.stat(f"/proc/{self.pid}/ns/net").st_ino
+        mine = Path(f"/proc/{self.pid}/ns/net").stat().st_ino
         found: set[int] = set()
         for entry in Path("/proc").iterdir():
             # a process may end while it is looked at

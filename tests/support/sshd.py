@@ -51,7 +51,7 @@ class Keys:
 
 
 class RealSshd:
-    """`sshd -D` on a loopback port; `extra` lines go into its configuration, `options` before the authorized key.
+    """`sshd -D` on a loopback port; `extra` and `match` lines go into its configuration, `options` before the authorized key.
 
     `enter`: a command that runs another in namespaces, where the port must be given; `{config}` in it is the path of
     the configuration.
@@ -63,6 +63,7 @@ class RealSshd:
         keys: Keys,
         *,
         extra: str = "",
+        match: str = "",
         options: str = "",
         address: str = "127.0.0.1",
         port: int | None = None,
@@ -101,6 +102,7 @@ StrictModes no
 UsePAM no
 PrintMotd no
 LogLevel VERBOSE
+{match}
 """
         )
         self._config = config
