@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import ssl
-import sys
-from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import asyncssh
 import pytest
 
+from tests.support.diagnose_world import (
+    ANCHORS,
+    DROPPED,
+    HOST,
+    NOTHING,
+    REJECTED,
+    REJECTED_BY_ROUTER,
+    REJECTED_BY_US,
+    ROUTER,
+    SSH_SERVICE,
+    World,
+    chain,
+    web,
+)
+from tests.support.diagnose_world import (
+    world as made_world,
+)
 from tests.support.diagnosing import Desk, Found
-from tests.support.http_standin import certificate
-from tests.support.many_services import CLOSES, FAILING, FILTERED, HEALTHY, LOOPBACK, MUTE_SSH, SECURE, SSH
-from tests.support.netns import Net
-from tests.support.sshd import Keys
+from tests.support.many_services import CLOSES, FAILING, FILTERED, HEALTHY, LOOPBACK, MUTE_SSH, SECURE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,73 +33,21 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("netns", "nft", "ip", "nsenter")
 
-HOST = "10.77.2.2"
-ROUTER = "10.77.1.1"
-NOTHING, REJECTED, REJECTED_BY_ROUTER, REJECTED_BY_US, DROPPED = 7301, 7302, 7303, 7304, 7305
-LAST = "from the provider's console: no other way in is known"
-#: the router refuses it, which proves the way out
-ANCHORS = f'[triage]\nanchors = ["{ROUTER}:9"]\n'
-INPUT = f"""
-    tcp dport {REJECTED} reject
-    tcp dport {{ {FILTERED}, {DROPPED} }} drop
-    icmp type echo-request drop
-"""
-
-
-def chain(hook: str, rules: str) -> str:
-    return f"table inet t {{\n  chain c {{\n    type filter hook {hook} priority 0;\n{rules}\n  }}\n}}\n"
-
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
-    """The namespaces, the host's services, and what the watcher knows of them."""
-    folder = tmp_path_factory.mktemp("world")
-    keys = Keys(folder)
-    host_key = asyncssh.generate_private_key("ssh-ed25519")
-    host_key.write_private_key(folder / "host_key")
-    certificate(folder, age_days=9)
-    der = ssl.PEM_cert_to_DER_cert(certificate(folder).trusted)
-    with Net() as net:
-        net.server.rules(chain("input", INPUT))
-        net.router.rules(chain("forward", f"tcp dport {REJECTED_BY_ROUTER} reject with icmpx type admin-prohibited"))
-        net.watcher.rules(chain("output", f"tcp dport {REJECTED_BY_US} reject"))
-        net.watcher.run("ip", "route", "add", "unreachable", "10.97.0.0/16")
-        net.start(net.server, sys.executable, "-m", "tests.support.many_services", str(folder))
-        yield SimpleNamespace(
-            net=net,
-            public=host_key.export_public_key().decode().strip(),
-            fingerprint=host_key.get_fingerprint(),
-            private=keys.private,
-            pin=f"SHA256:{hashlib.sha256(der).hexdigest()}",
-        )
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with made_world(tmp_path_factory.mktemp("world")) as made:
+        yield made
 
 
 @pytest.fixture
-def desk(world: SimpleNamespace, tmp_path: Path) -> Desk:
-    """A watcher that knows the host and its key, and has no AWS credentials."""
-    desk = Desk(tmp_path / "desk", world.net.watcher)
-    desk.known_hosts.write_text(f"{HOST} {world.public}\n")
-    return desk
+def desk(world: World, tmp_path: Path) -> Desk:
+    """A watcher that has no AWS credentials."""
+    return Desk(tmp_path / "desk", world.net.watcher)
 
 
-def configure(desk: Desk, world: SimpleNamespace, *services: str, host: str = "", address: str = HOST) -> None:
-    """One host ``box`` with these services (inline tables)."""
-    listed = ",\n  ".join(f"{{ {one} }}" for one in services)
-    desk.config(
-        f'{ANCHORS}[[hosts]]\nid = "box"\naddress = "{address}"\nuser = "ops"\n'
-        f'identity_files = ["{world.private}"]\n{host}services = [\n  {listed}\n]\n'
-    )
-
-
-def web(name: str, port: int, more: str = "") -> str:
-    return f'name = "{name}", port = {port}, kind = "http", path = "/health"{more}'
-
-
-SSH_SERVICE = f'name = "ssh", port = {SSH}, kind = "ssh"'
-
-
-def test_a_healthy_host_has_no_verdict_and_exit_0(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, SSH_SERVICE, web("web", HEALTHY))
+def test_a_healthy_host_has_no_verdict_and_exit_0(desk: Desk, world: World) -> None:
+    world.configure(desk, SSH_SERVICE, web("web", HEALTHY))
     found = desk.diagnose("box", login=True)
     assert (found.code, found.rows, found.document["severity"]["level"]) == (0, [], "none")
     assert found.layers == {
@@ -134,10 +92,10 @@ def test_row_1_unreachable_at_once(desk: Desk) -> None:
     assert "no packet left" in found.document["verdicts"][0]["statement"]
 
 
-def test_row_2_a_name_with_another_address_than_configured(desk: Desk, world: SimpleNamespace) -> None:
+def test_row_2_a_name_with_another_address_than_configured(desk: Desk, world: World) -> None:
     desk.names(**{"box.test": "10.77.2.9"})
     labels = f'labels = {{ address = "{HOST}" }}\n'
-    configure(desk, world, web("web", HEALTHY), host=labels, address="box.test")
+    world.configure(desk, web("web", HEALTHY), host=labels, address="box.test")
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.row(2) == Found(
@@ -157,8 +115,8 @@ def test_row_2_a_name_that_does_not_resolve(desk: Desk) -> None:
     assert found.states == {22: "unresolved"}
 
 
-def test_row_18_nothing_listens(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, SSH_SERVICE, web("web", NOTHING))
+def test_row_18_nothing_listens(desk: Desk, world: World) -> None:
+    world.configure(desk, SSH_SERVICE, web("web", NOTHING))
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -171,8 +129,8 @@ def test_row_18_nothing_listens(desk: Desk, world: SimpleNamespace) -> None:
     assert {found.layers[name] for name in exonerated} == {"pass"}
 
 
-def test_row_19_the_host_s_firewall_rejects(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, SSH_SERVICE, web("web", REJECTED))
+def test_row_19_the_host_s_firewall_rejects(desk: Desk, world: World) -> None:
+    world.configure(desk, SSH_SERVICE, web("web", REJECTED))
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -196,8 +154,8 @@ def test_row_20_a_hop_s_firewall_rejects(desk: Desk) -> None:
     assert ROUTER in found.document["verdicts"][0]["statement"]
 
 
-def test_row_21_opens_then_closes_without_a_byte(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, SSH_SERVICE, web("web", CLOSES))
+def test_row_21_opens_then_closes_without_a_byte(desk: Desk, world: World) -> None:
+    world.configure(desk, SSH_SERVICE, web("web", CLOSES))
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -208,8 +166,8 @@ def test_row_21_opens_then_closes_without_a_byte(desk: Desk, world: SimpleNamesp
     ]  # fmt: skip
 
 
-def test_row_22_ssh_without_a_banner(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, f'name = "ssh", port = {MUTE_SSH}, kind = "ssh"')
+def test_row_22_ssh_without_a_banner(desk: Desk, world: World) -> None:
+    world.configure(desk, f'name = "ssh", port = {MUTE_SSH}, kind = "ssh"')
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -220,24 +178,13 @@ def test_row_22_ssh_without_a_banner(desk: Desk, world: SimpleNamespace) -> None
     ]  # fmt: skip
 
 
-def test_row_23_a_path_mtu_black_hole(
-    tmp_path: Path, world: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_row_23_a_path_mtu_black_hole(tmp_path: Path) -> None:
     """The middle link carries 1300 bytes, and no router says so."""
-    silent_about_it = "icmp type destination-unreachable icmp code frag-needed drop"
-    folder = tmp_path_factory.mktemp("long")
-    Keys(folder)
-    certificate(folder, age_days=9)
-    certificate(folder)
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    key.write_private_key(folder / "host_key")
-    with Net(routers=2, middle_mtu=1300) as net:
-        for router in (net.router, net.far_router):
-            router.rules(chain("output", silent_about_it))
-        net.start(net.server, sys.executable, "-m", "tests.support.many_services", str(folder))
-        desk = Desk(tmp_path / "desk", net.watcher)
-        desk.known_hosts.write_text(f"{HOST} {key.export_public_key().decode().strip()}\n")
-        configure(desk, world, SSH_SERVICE)
+    with made_world(tmp_path, routers=2, middle_mtu=1300) as long:
+        for router in (long.net.router, long.net.far_router):
+            router.rules(chain("output", "icmp type destination-unreachable icmp code frag-needed drop"))
+        desk = Desk(tmp_path / "desk", long.net.watcher)
+        long.configure(desk, SSH_SERVICE)
         found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -247,10 +194,10 @@ def test_row_23_a_path_mtu_black_hole(
     assert commands[2] == "sudo sysctl -w net.ipv4.tcp_mtu_probing=1"
 
 
-def test_row_24_another_host_key(desk: Desk, world: SimpleNamespace) -> None:
+def test_row_24_another_host_key(desk: Desk, world: World) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
+    world.configure(desk, SSH_SERVICE)
     desk.known_hosts.write_text(f"{HOST} {other.export_public_key().decode().strip()}\n")
-    configure(desk, world, SSH_SERVICE)
     found = desk.diagnose("box", login=True)
     assert found.code == 1
     assert found.rows == [Found(24, "ssh", "ssh", "block", "high", "stop, and send no credentials there", None)]
@@ -261,9 +208,9 @@ def test_row_24_another_host_key(desk: Desk, world: SimpleNamespace) -> None:
     assert found.document["recovery"] == []
 
 
-def test_row_24_another_certificate_than_the_pinned_one(desk: Desk, world: SimpleNamespace) -> None:
+def test_row_24_another_certificate_than_the_pinned_one(desk: Desk, world: World) -> None:
     other = "SHA256:" + "0b" * 32
-    configure(desk, world, web("secure", SECURE, f', tls = true, tls_verify = false, pin = "{other}"'))
+    world.configure(desk, web("secure", SECURE, f', tls = true, tls_verify = false, pin = "{other}"'))
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [Found(24, "tls", "secure", "block", "high", "stop, and send no credentials there", None)]
@@ -271,15 +218,15 @@ def test_row_24_another_certificate_than_the_pinned_one(desk: Desk, world: Simpl
     assert evidence[1:] == [f"certificate presented: {world.pin}", f"certificate on file: {other}"]
 
 
-def test_row_24_does_not_fire_for_the_pinned_certificate(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, web("secure", SECURE, f', tls = true, tls_verify = false, pin = "{world.pin}"'))
+def test_row_24_does_not_fire_for_the_pinned_certificate(desk: Desk, world: World) -> None:
+    world.configure(desk, web("secure", SECURE, f', tls = true, tls_verify = false, pin = "{world.pin}"'))
     found = desk.diagnose("box")
     assert (found.code, found.rows, found.layers["tls"]) == (0, [], "pass")
     assert "the certificate is the pinned one" in found.document["layers"]["tls"]["reason"]
 
 
-def test_row_26_http_fails_after_tcp(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, web("web", FAILING))
+def test_row_26_http_fails_after_tcp(desk: Desk, world: World) -> None:
+    world.configure(desk, web("web", FAILING))
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -292,8 +239,8 @@ def test_row_26_http_fails_after_tcp(desk: Desk, world: SimpleNamespace) -> None
     assert evidence[2:] == ["status 500", "first line of the body: no model"]
 
 
-def test_row_26_tls_fails_after_tcp(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, web("secure", SECURE, ", tls = true"))
+def test_row_26_tls_fails_after_tcp(desk: Desk, world: World) -> None:
+    world.configure(desk, web("secure", SECURE, ", tls = true"))
     found = desk.diagnose("box")
     assert found.code == 1
     assert found.rows == [
@@ -305,8 +252,8 @@ def test_row_26_tls_fails_after_tcp(desk: Desk, world: SimpleNamespace) -> None:
     assert found.document["verdicts"][0]["statement"].endswith("TLS fails: self-signed")
 
 
-def test_row_27_listens_on_loopback_only(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, SSH_SERVICE, web("web", LOOPBACK))
+def test_row_27_listens_on_loopback_only(desk: Desk, world: World) -> None:
+    world.configure(desk, SSH_SERVICE, web("web", LOOPBACK))
     found = desk.diagnose("box", login=True)
     assert found.code == 1
     assert found.rows == [
@@ -319,8 +266,8 @@ def test_row_27_listens_on_loopback_only(desk: Desk, world: SimpleNamespace) -> 
     assert second["command"] == f"ssh -N -L {LOOPBACK}:127.0.0.1:{LOOPBACK} -p 22 ops@{HOST}"
 
 
-def test_row_28_listens_inside_and_is_silent_outside(desk: Desk, world: SimpleNamespace) -> None:
-    configure(desk, world, SSH_SERVICE, web("web", FILTERED))
+def test_row_28_listens_inside_and_is_silent_outside(desk: Desk, world: World) -> None:
+    world.configure(desk, SSH_SERVICE, web("web", FILTERED))
     found = desk.diagnose("box", login=True)
     assert found.code == 1
     assert found.row(28) == Found(
