@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from probes.clock import boot_s
 from probes.cloud.operations import INTERFACES
-from probes.cloud.reasons import Asked, cloud_error, error_code
+from probes.cloud.reasons import Asked, cloud_error, error_code, is_throttling
 from probes.errors import CloudError
 from probes.reach.threads import DaemonPool
 
@@ -76,6 +76,8 @@ class Clients:
         self._lock = threading.Lock()
         self._session: Any = None
         self._made: dict[tuple[str, str], Any] = {}
+        #: by service and region: with which code AWS last told us to slow down, and when (on ``boot_s``)
+        self._throttled: dict[tuple[str, str], tuple[str, float]] = {}
         #: how often everything was made anew
         self._generation = 0
 
@@ -122,10 +124,12 @@ class Clients:
 
     async def _run(self, call: Callable[[], Any], asked: Asked, deadline_s: float) -> Any:
         generation = self._generation
+        began_s = boot_s()
         try:
             return await self._pool.run(call, max(0.0, deadline_s - boot_s()))
         except Exception as caught:  # noqa: BLE001  # every failure of AWS is a reason, none is an exception to triage
-            error = cloud_error(caught, asked)
+            code, at_s = self._throttled.get((asked.operation.service, asked.region), ("", 0.0))
+            error = cloud_error(caught, asked, code if at_s >= began_s else None)
             # the message may hold secrets, so its class alone is logged
             _log.info("aws: %s in %s: %s", asked.operation.action, asked.region, type(caught).__name__)
             if error.whole:
@@ -177,10 +181,19 @@ class Clients:
                     max_pool_connections=_THREADS,
                 )
                 client = session.client(service, region_name=region, config=options)
+                # throttled calls wait longer and longer for their turn: who gives up then must know why
+                client.meta.events.register(f"needs-retry.{service}", partial(self._note, service, region))
                 if self._configure is not None:
                     self._configure(client, service, region)
                 made[service, region] = client
             return client
+
+    def _note(self, service: str, region: str, response: Any = None, **_: Any) -> None:
+        """Remember a throttled attempt; boto3 tells of each one before it decides whether to try again."""
+        answer: Any = {} if response is None else response[1]
+        code = str(answer.get("Error", {}).get("Code", ""))
+        if is_throttling(code):
+            self._throttled[service, region] = (code, boot_s())
 
     def _call(self, operation: Operation, region: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         """In a thread: all pages of an operation."""
