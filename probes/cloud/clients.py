@@ -78,6 +78,8 @@ class Clients:
         self._made: dict[tuple[str, str], Any] = {}
         #: by service and region: with which code AWS last told us to slow down, and when (on ``boot_s``)
         self._throttled: dict[tuple[str, str], tuple[str, float]] = {}
+        #: when it was last found (on ``boot_s``) that there are no credentials
+        self._lacking_s = 0.0
         #: how often everything was made anew
         self._generation = 0
 
@@ -99,7 +101,8 @@ class Clients:
         Raises:
             CloudError: what a question would raise.
         """
-        await self._run(partial(self._client, "ec2", region), Asked(INTERFACES, region, self.profile), deadline_s)
+        make = partial(self._client, "ec2", region, boot_s())
+        await self._run(make, Asked(INTERFACES, region, self.profile), deadline_s)
 
     async def ask(
         self, operation: Operation, region: str, deadline_s: float, **parameters: Any
@@ -115,7 +118,7 @@ class Clients:
         Raises:
             CloudError: whatever went wrong.
         """
-        call = partial(self._call, operation, region, parameters)
+        call = partial(self._call, operation, region, parameters, boot_s())
         return await self._run(call, Asked(operation, region, self.profile), deadline_s)
 
     def close(self) -> None:
@@ -164,8 +167,11 @@ class Clients:
             self._session = boto3.Session(profile_name=self.profile or None)
         return self._session
 
-    def _client(self, service: str, region: str) -> Any:
+    def _client(self, service: str, region: str, began_s: float) -> Any:
         with self._lock:
+            # looking for credentials may take seconds (a metadata service that is silent): once for all who wait
+            if self._lacking_s > began_s:
+                raise NoCredentialsError
             # kept aside: a client that was made while everything was forgotten belongs to what was forgotten
             made = self._made
             client = made.get((service, region))
@@ -173,6 +179,7 @@ class Clients:
                 config: Any = import_module("botocore.config")
                 session = self._open_session()
                 if session.get_credentials() is None:
+                    self._lacking_s = boot_s()
                     raise NoCredentialsError
                 options = config.Config(
                     retries={"mode": "adaptive", "total_max_attempts": self._limits.attempts},
@@ -195,9 +202,11 @@ class Clients:
         if is_throttling(code):
             self._throttled[service, region] = (code, boot_s())
 
-    def _call(self, operation: Operation, region: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def _call(
+        self, operation: Operation, region: str, parameters: dict[str, Any], began_s: float
+    ) -> list[dict[str, Any]]:
         """In a thread: all pages of an operation."""
-        client = self._client(operation.service, region)
+        client = self._client(operation.service, region, began_s)
         try:
             return _items(client, operation, parameters)
         except Exception as error:

@@ -50,6 +50,15 @@ def test_no_credentials(desk: Desk) -> None:
     assert note == f"{EVERY_PART}: no AWS credentials; run: aws sso login, or set aws.profile"
 
 
+def test_credentials_are_looked_for_once_however_many_questions_wait_for_them(desk: Desk) -> None:
+    """Each look can take seconds where a metadata service does not answer."""
+    with aws_standin({}) as (address, asked):
+        env = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": address}
+        note = went_on(desk.diagnose(*refused(), env={**env, "AWS_REGION": "ap-northeast-1"}))
+    assert note.startswith(f"{EVERY_PART}: no AWS credentials")
+    assert len([one for one in asked if one.startswith("PUT ")]) == 1
+
+
 def test_no_region(desk: Desk) -> None:
     note = went_on(desk.diagnose(*refused()))
     assert note == f"{EVERY_PART}: no AWS region is known; set aws.region, or the label region of the host"

@@ -27,7 +27,10 @@ def refusal(code: str, status: int = 400, message: str = "no") -> Recorded:
 
 @contextmanager
 def aws_standin(answers: Mapping[str, Recorded] | Recorded) -> Iterator[tuple[str, list[str]]]:
-    """Serve ``answers`` by action, or one for all; other actions are answered emptily. Yields address and actions."""
+    """Serve ``answers`` by action, or one for all; other actions are answered emptily. Yields address and actions.
+
+    What is asked as of a metadata service is not there, and is listed by its method and path.
+    """
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,6 +44,14 @@ def aws_standin(answers: Mapping[str, Recorded] | Recorded) -> Iterator[tuple[st
             self.send_header("Content-Length", str(len(found.body)))
             self.end_headers()
             self.wfile.write(found.body.encode())
+
+        def do_PUT(self) -> None:
+            asked.append(f"PUT {self.path}")
+            self.send_error(404)
+
+        def do_GET(self) -> None:
+            asked.append(f"GET {self.path}")
+            self.send_error(404)
 
         def log_message(self, *_: Any) -> None:
             """Keep the test's output clean."""
