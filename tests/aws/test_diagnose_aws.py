@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.needs("netns", "nft", "ip", "nsenter")
 
-BLOCKED_REGION = "eu-central-1"
+BLOCKED_REGION, DENIED_REGION = "eu-central-1", "eu-west-1"
 STATES = "'Reservations[].Instances[].[InstanceId,State.Name,PublicIpAddress]' --output text"
 
 
@@ -349,6 +349,28 @@ def test_row_17_aws_lets_us_in_and_everything_is_silent(cloud: Cloud, desk: Desk
             f"aws ssm start-session --target {site.instance} --region {REGION}",
         )
     ]  # fmt: skip
+
+
+def test_a_call_that_is_denied_leaves_its_layer_unknown_and_never_passed(cloud: Cloud, desk: Desk) -> None:
+    """Everything else lets us in: without the ACL nobody can say that it is the host."""
+    site = silent_site(cloud, 22, 8001, region=DENIED_REGION)
+    cloud.tell(deny={"region": DENIED_REGION, "method": "describe_network_acls"})
+    configure(desk, cloud, site.address, instance=site.instance, region=DENIED_REGION)
+    found = desk.diagnose("box")
+    assert found.code == 3
+    assert found.rows == [
+        Found(
+            29, "tcp", None, "unknown", None, "one read-only call",
+            f"aws ec2 describe-network-acls --filters Name=association.subnet-id,Values={site.subnet} "
+            f"--region {DENIED_REGION}",
+        )
+    ]  # fmt: skip
+    why = (
+        "UnauthorizedOperation for ec2:DescribeNetworkAcls; allow ec2:DescribeNetworkAcls in the IAM policy "
+        "(docs/iam-policy.md)"
+    )
+    assert (found.layers["nacl"], found.layers["security_group"]) == ("unknown", "pass")
+    assert f"AWS layer: unknown - nacl: {why}" in found.document["notes"]
 
 
 def test_what_aws_denies_and_we_reach_is_a_contradiction(cloud: Cloud, desk: Desk) -> None:

@@ -1,9 +1,10 @@
 """moto's server in a network namespace, with listeners beside it, led line by line over stdin.
 
 ``python -m tests.support.moto_inside``: prints ``{"address": ...}``, then answers each line. ``{"call": METHOD, "region":
-..., "with": {...}}`` calls EC2; ``{"listen": [ADDRESS, PORT]}`` accepts and holds connections there. Two things moto does
-not do are recorded answers: ``{"checks": {"instance": ID, "system": S, "own": S}}`` for status checks that are not fine,
-and ``{"block": {"region": R, "mode": M}}`` for VPC Block Public Access.
+..., "with": {...}}`` calls EC2; ``{"listen": [ADDRESS, PORT]}`` accepts and holds connections there. What moto does not do
+are recorded answers: ``{"checks": {"instance": ID, "system": S, "own": S}}`` for status checks that are not fine,
+``{"block": {"region": R, "mode": M}}`` for VPC Block Public Access, ``{"deny": {"region": R, "method": M}}`` for a call
+that may not be made.
 """
 
 from __future__ import annotations
@@ -67,12 +68,27 @@ class _Inside:
             return found
         if "listen" in asked:
             self.held.append(socket.create_server(tuple(asked["listen"]), backlog=64))
+        elif "deny" in asked:
+            self._deny(**asked["deny"])
         elif "checks" in asked:
             one = asked["checks"]
             self.checks[one["instance"]] = {"system": one["system"], "own": one["own"]}
         else:
             self.blocks[asked["block"]["region"]] = asked["block"]["mode"]
         return {}
+
+    def _deny(self, region: str, method: str) -> None:
+        from moto.ec2.exceptions import EC2ClientError
+        from moto.ec2.responses import EC2Response
+
+        allowed = getattr(EC2Response, method)
+
+        def guarded(response: Any) -> Any:
+            if response.region == region:
+                raise EC2ClientError("UnauthorizedOperation", "You are not authorized to perform this operation.")
+            return allowed(response)
+
+        setattr(EC2Response, method, guarded)
 
     def _client(self, region: str) -> Any:
         if region not in self.clients:
