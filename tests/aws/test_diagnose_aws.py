@@ -383,26 +383,30 @@ def test_what_aws_denies_and_we_reach_is_a_contradiction(cloud: Cloud, desk: Des
     assert found.layers["security_group"] == "unknown"
 
 
-@pytest.mark.parametrize("form", ["json", "text", "md"])
-def test_what_several_hosts_share_is_said_once(cloud: Cloud, desk: Desk, form: str) -> None:
+def test_what_several_hosts_share_is_said_once_in_every_form(cloud: Cloud, desk: Desk) -> None:
     one = silent_site(cloud, 22)
     _, interface = cloud.start(one.subnet, one.group)
     address, _ = cloud.elastic(interface)
     cloud.drop(address)
     more = f'[[hosts]]\nid = "other"\naddress = "{address}"\nlabels = {{ region = "{REGION}" }}\nservices = ["voice"]\n'
     configure(desk, cloud, one.address, more=more)
-    found = desk.run("diagnose", "box", "other", "--ports", "8001", "--no-login", "--format", form)
+    command = ["diagnose", "box", "other", "--ports", "8001", "--no-login", "--format"]
+    answers = desk.together(*([*command, form] for form in ("json", "text", "md")))
     statement = f"one root cause for 2 hosts: security group {one.group} blocks each of them (box, other)"
-    assert found.code == 1
-    assert " ".join(found.out.split()).count(statement) == 1
-    if form == "json":
-        assert found.document["shared"] == [
-            {
-                "kind": "security_group", "value": one.group, "hosts": ["box", "other"], "statement": statement,
-                "confidence": "high",
-            }
-        ]  # fmt: skip
-        assert [each["verdicts"][0]["row"] for each in found.document["diagnoses"]] == [10, 10]
+    for found in answers:
+        assert found.code == 1
+        assert " ".join(found.out.split()).count(statement) == 1
+    document = answers[0].document
+    assert document["shared"] == [
+        {
+            "kind": "security_group",
+            "value": one.group,
+            "hosts": ["box", "other"],
+            "statement": statement,
+            "confidence": "high",
+        }
+    ]
+    assert [each["verdicts"][0]["row"] for each in document["diagnoses"]] == [10, 10]
 
 
 def test_audit_names_a_world_open_rule_by_what_can_really_be_reached(cloud: Cloud, desk: Desk) -> None:

@@ -62,7 +62,7 @@ def test_each_bad_answer_is_named_and_none_holds_up_the_others(world: World, des
         f'name = "endless-ssh", kind = "ssh", port = {ENDLESS}',
         web("fine", HEALTHY),
     )
-    found = desk.diagnose("box")
+    found, text = desk.together(["diagnose", "box", "--no-login", "--json"], ["diagnose", "box", "--no-login"])
     assert found.code == 1
     said = {
         one["service"]: (one["row"], one["statement"].partition(" fails: ")[2]) for one in found.document["verdicts"]
@@ -77,8 +77,7 @@ def test_each_bad_answer_is_named_and_none_holds_up_the_others(world: World, des
     assert said["not-ssh"][1].startswith('not SSH: it answered "')
     assert found.document["severity"]["level"] == "sev2"
     # what came from there cannot act on a terminal
-    text = desk.run("diagnose", "box", "--no-login").out
-    assert all(char.isprintable() or char == "\n" for char in text)
+    assert all(char.isprintable() or char == "\n" for char in text.out)
 
 
 def test_a_host_that_hangs_after_the_connect_ends_in_time_and_says_so(world: World, desk: Desk) -> None:

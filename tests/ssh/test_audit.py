@@ -41,7 +41,7 @@ def short(lines: list[dict[str, Any]]) -> dict[str, tuple[str, str | None, str]]
     return {line["subject"]: (line["outcome"], line["exposure"], line["statement"]) for line in lines}
 
 
-@pytest.mark.needs("root")
+@pytest.mark.needs("root", "unshare")
 @pytest.mark.parametrize(
     ("settings", "match", "keys_line", "root_line"),
     [

@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support.netns import ROOT
@@ -141,6 +142,11 @@ class Desk:
                 env={**self.env, **(env or {})},
             )
         )
+
+    def together(self, *commands: list[str], env: dict[str, str] | None = None) -> list[Answer]:
+        """Run several commands at the same time: most of what they do is wait."""
+        with ThreadPoolExecutor(len(commands)) as pool:
+            return list(pool.map(lambda args: self.run(*args, env=env), commands))
 
     def diagnose(self, *args: str, login: bool = False, env: dict[str, str] | None = None) -> Answer:
         """``diagnose ... --json``; without a login unless it is wanted."""
