@@ -10,6 +10,7 @@ from probes.diagnose_report import rfc3339
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from probes.judge.correlate import Correlation
     from probes.judge.diagnosis import Action, Diagnosis, Verdict
 
 _MARKUP: Final = re.compile(r"([\\`*_{}\[\]<>#|~$&!@])")
@@ -43,6 +44,12 @@ def markdown(diagnosis: Diagnosis, changes: Sequence[str] = ()) -> str:
         _section("Notes", diagnosis.notes),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def shared_markdown(shared: Sequence[Correlation]) -> str:
+    """What failing hosts share, before the records one by one; empty when they share nothing."""
+    lines = [f"{one.statement} ({one.confidence.value})" for one in shared]
+    return f"# In common\n\n{_listed(lines)}\n" if lines else ""
 
 
 def escape(text: str) -> str:
@@ -111,5 +118,9 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _section(title: str, lines: Iterable[str]) -> str:
-    listed = "\n".join(f"- {escape(one)}" for one in lines)
+    listed = _listed(lines)
     return f"## {title}\n\n{listed}" if listed else ""
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {escape(one)}" for one in lines)

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 from probes import clock
 from probes.judge.diagnosis import LAYERS, Level, Outcome
 from probes.judge.probe_record import plain, with_missing
+from probes.judge.triage_address import tentative
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probes.judge.correlate import Correlation
     from probes.judge.diagnosis import Action, Diagnosis, Recovery, Verdict
 
 SCHEMA_VERSION: Final = 1
@@ -17,8 +21,11 @@ REACHABLE, BLOCKED, CANNOT_TELL = 0, 1, 3
 
 
 def exit_code(diagnosis: Diagnosis) -> int:
-    """0 every service answers, 1 blocked with a verdict, 3 cannot tell."""
-    if any(one.outcome is Outcome.BLOCK for one in diagnosis.verdicts):
+    """0 every service answers, 1 blocked with a verdict, 3 cannot tell.
+
+    A reverse name alone (row 3, medium) is a hint: it does not say why the ports are silent, and row 29 still stands.
+    """
+    if any(one.outcome is Outcome.BLOCK and not tentative(one) for one in diagnosis.verdicts):
         return BLOCKED
     return REACHABLE if diagnosis.severity.level is Level.NONE else CANNOT_TELL
 
@@ -50,6 +57,24 @@ def document(diagnosis: Diagnosis) -> dict[str, Any]:
         "probes": [plain(one) for one in diagnosis.probes],
         "notes": list(diagnosis.notes),
         "missing": missing if taken_at is not None else {**missing, "taken_at": "error"},
+    }
+
+
+def fleet_document(diagnoses: Sequence[Diagnosis], shared: Sequence[Correlation]) -> dict[str, Any]:
+    """Several diagnoses as one JSON object, with what failing hosts share said once."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "shared": [
+            {
+                "kind": one.kind,
+                "value": one.value,
+                "hosts": list(one.hosts),
+                "statement": one.statement,
+                "confidence": one.confidence.value,
+            }
+            for one in shared
+        ],
+        "diagnoses": [document(one) for one in diagnoses],
     }
 
 

@@ -10,8 +10,9 @@ from probes.judge.diagnosis import LAYERS, Outcome
 from probes.judge.posture_types import Checked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from probes.judge.correlate import Correlation
     from probes.judge.diagnosis import Action, Diagnosis, Verdict
     from probes.judge.posture_types import Posture, PostureLine
 
@@ -27,7 +28,8 @@ _WORDS: Final = {
 def diagnosis_text(diagnosis: Diagnosis) -> str:
     """The whole answer; lines at most ``WIDTH`` wide, but for commands, which can be pasted."""
     when = rfc3339(diagnosis.taken_at_wall_s) or "an unknown time"
-    lines = [f"{diagnosis.host}: {diagnosis.severity.level.value} ({diagnosis.severity.rule}), {when}"]
+    head = f"{diagnosis.severity.level.value} ({diagnosis.severity.rule}), {when}"
+    lines = _hanging(f"{diagnosis.host}: ", head, indent=2)
     for verdict in diagnosis.verdicts:
         lines += ["", *_verdict(verdict)]
     if not diagnosis.verdicts:
@@ -46,7 +48,7 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
     ):
         lines += _section(title, said)
     if diagnosis.recovery:
-        lines += ["", f"ways back, by {diagnosis.recovery_formula}:"]
+        lines += ["", *_hanging("ways back, by ", f"{diagnosis.recovery_formula}:", indent=2)]
         for option in diagnosis.recovery:
             score = "" if option.score is None else f", score {option.score:.2f}"
             lines += _hanging("  ", f"{option.text}: possible {option.possible}{score} ({option.reason})")
@@ -54,6 +56,14 @@ def diagnosis_text(diagnosis: Diagnosis) -> str:
                 lines.append(f"      {option.command}")
     lines += _section("notes", diagnosis.notes)
     return "\n".join(lines) + "\n"
+
+
+def shared_text(shared: Sequence[Correlation]) -> str:
+    """What failing hosts share, before the hosts one by one; empty when they share nothing."""
+    lines = ["in common:"]
+    for one in shared:
+        lines += _hanging("  - ", f"{one.statement} [{one.confidence.value}]")
+    return "\n".join(lines) + "\n" if shared else ""
 
 
 def audit_text(posture: Posture) -> str:

@@ -332,8 +332,8 @@ class PairReach(Struct, frozen=True, kw_only=True):
 class Evidence(Struct, frozen=True, kw_only=True):
     """All that one diagnosis of one host rests on. A part that is None was not gathered; ``notes`` say why.
 
-    ``user`` is who logs in there, for the commands. ``gpus_lost`` names GPUs that the last sample calls lost; None: no
-    sample says anything of GPUs.
+    ``region`` and ``instance_id`` are the labels of the configuration. ``user`` is who logs in there, for the commands.
+    ``gpus_lost`` names GPUs that the last sample calls lost; None: no sample says anything of GPUs.
     """
 
     host_id: str
@@ -341,6 +341,7 @@ class Evidence(Struct, frozen=True, kw_only=True):
     taken_at_wall_s: float
     ports: tuple[PortProbe, ...] = ()
     region: str | None = None
+    instance_id: str | None = None
     echo: Echo | None = None
     names: Names | None = None
     controls: tuple[ControlProbe, ...] = ()

@@ -6,28 +6,29 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from probes import clock, export
 from probes.fleet import Fleet
 from probes.judge.condition import Condition, Level, condition
 from probes.limits import raise_fd_limit
-from probes.model import Event, LinkState, PortState, Severity
+from probes.model import Event, Host, LinkState, PortState, Severity
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
     from probes.config import Settings
-    from probes.evidence import Evidence
+    from probes.evidence import Evidence, PairReach
     from probes.fleet import HostRecord
     from probes.investigate import Wanted
-    from probes.model import Host
 
 log = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.1
 #: rates and the process list need two readings
 _SAMPLES_WANTED: Final = 2
+#: how long a preflight waits for the agents of its nodes
+_UP_S: Final = 20.0
 _WAITING: Final = frozenset({LinkState.CONNECTING, LinkState.LIVE, LinkState.STALE})
 
 
@@ -174,6 +175,39 @@ async def investigate(
     async with Watched(structs.replace(settings, hosts=watched)) as running:
         investigator = running.supervisor.investigator()
         return await investigator.investigate(hosts, wanted=wanted, others=others)
+
+
+class Node(Struct, frozen=True):
+    """A host of a preflight; ``address``: how the other nodes call it, None: what SSH dials."""
+
+    host: Host
+    address: str | None = None
+
+
+async def preflight(settings: Settings, nodes: Sequence[Node], port: int, timeout_s: float) -> tuple[PairReach, ...]:
+    """Whether every node reaches every other one on a port; a result for each ordered pair.
+
+    Args:
+        settings: how to connect; its hosts are not watched.
+        nodes: at least two.
+        port: must be free on all of them.
+        timeout_s: of each connect.
+    """
+    from probes.reach import nodes as between  # noqa: PLC0415
+
+    watched = tuple(structs.replace(node.host, services=()) for node in nodes)
+    async with Watched(structs.replace(settings, hosts=watched)) as running:
+        await running.until(_asked, _UP_S)
+        supervisor = running.supervisor
+        addresses = {node.host.id: node.address or (await supervisor.address_of(node.host)) for node in nodes}
+        ids = list(addresses)
+        pairs = [between.Pair(one, other, addresses[other]) for one in ids for other in ids if one != other]
+        return await between.preflight(supervisor, pairs, port, timeout_s)
+
+
+def _asked(record: HostRecord) -> bool:
+    """Whether a host can be asked now, or has failed with a reason."""
+    return record.samples > 0 or record.link.state not in _WAITING
 
 
 async def check(settings: Settings, timeout_s: float) -> list[tuple[HostRecord, Condition]]:

@@ -40,6 +40,8 @@ AWS_S: Final = 8.0
 LOGIN_S: Final = 8.0
 INSIDE_S: Final = 8.0
 _POLL_S: Final = 0.1
+#: silent ports whose hops may be stepped, of all hosts together, but one of each: sixteen connects a port are many
+_STEPPED: Final = 64
 _UP: Final = frozenset({LinkState.LIVE, LinkState.STALE})
 
 
@@ -86,6 +88,7 @@ class Case:
             address=literal or host.address,
             taken_at_wall_s=self.started_wall_s,
             region=host.labels.get("region") or None,
+            instance_id=host.labels.get("instance_id") or None,
             link=None if link is None else live_link(link, self.started_wall_s),
         )
 
@@ -206,7 +209,8 @@ class Investigator:
         cases = [self._case(host, on_evidence) for host in hosts]
         async with asyncio.TaskGroup() as group:
             for case in cases:
-                group.create_task(self._guarded(case, "the view from outside", self._outside(case, wanted, fleet)))
+                looking = self._outside(case, wanted, fleet, steps=max(_STEPPED // len(cases), 1))
+                group.create_task(self._guarded(case, "the view from outside", looking))
                 group.create_task(self._guarded(case, "the host's own view", self._look_inside(case, wanted)))
             at_once = [case for case in cases if case.addressed.is_set()]
             later = [case for case in cases if not case.addressed.is_set()]
@@ -236,12 +240,13 @@ class Investigator:
 
     # --- from outside ---
 
-    async def _outside(self, case: Case, wanted: Wanted, fleet: Sequence[Host]) -> None:
+    async def _outside(self, case: Case, wanted: Wanted, fleet: Sequence[Host], steps: int) -> None:
         live = {host_id for host_id, record in self._fleet.hosts.items() if record.link.state is LinkState.LIVE}
         options = Options(
             services=wanted.services,
             controls=choose(case.host, fleet, self._anchors, live),
             auth_methods=wanted.auth_methods,
+            steps=steps,
         )
         case.set(user=await self._inside.user_of(case.host))
         try:

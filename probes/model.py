@@ -362,7 +362,8 @@ class ServiceKind(StrEnum):
 class Service(Struct, frozen=True):
     """One service of a host. ``path`` and ``expect_*`` only matter to the HTTP kinds.
 
-    ``expect_json`` maps dotted JSON paths to the values that mean healthy (any of).
+    ``expect_json`` maps dotted JSON paths to the values that mean healthy (any of). ``pin`` is the certificate that the
+    service should present, as ``SHA256:`` and 64 hexadecimal digits.
     """
 
     name: str
@@ -373,6 +374,7 @@ class Service(Struct, frozen=True):
     tls_verify: bool = True
     expect_status: tuple[int, ...] = ()
     expect_json: dict[str, tuple[str | int | float | bool | None, ...]] = {}
+    pin: str | None = None
 
 
 class Host(Struct, frozen=True):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tui.cli_preflight import preflight
 from tui.cli_shared import (
     EXIT_CHECK_USAGE,
     EXIT_USAGE,
@@ -168,6 +169,7 @@ def _fine_words(record: Any) -> str:
 
 main.add_command(diagnose)
 main.add_command(audit)
+main.add_command(preflight)
 
 
 # --- configuration ---

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from probes.config import Settings
     from probes.evidence import Evidence
+    from probes.judge.correlate import Correlation
+    from probes.judge.diagnosis import Diagnosis
     from probes.model import Host, Service
 
 _MAX_PORTS = 64
@@ -33,36 +35,35 @@ def diagnose(
 ) -> None:
     """Say which layer blocks a host, and what to do now. Exit 0 reachable, 1 blocked, 3 cannot tell.
 
-    HOST need not be configured: user@host:port or an address will do, with --ports. One host gives one JSON object,
-    several give an array.
+    HOST need not be configured: user@host:port or an address will do, with --ports. One host gives one JSON object;
+    several give one with their "diagnoses" and, once, what failing ones have "shared".
     """
     settings = settings_of(ctx)
     chosen = _hosts(settings, hosts)
     wanted_ports = None if ports is None else _ports(ports)
-    from probes.diagnose_report import document, exit_code  # noqa: PLC0415
-    from probes.judge.correlate import Judged  # noqa: PLC0415
+    from probes.diagnose_report import document, exit_code, fleet_document  # noqa: PLC0415
+    from probes.judge.correlate import Judged, correlate  # noqa: PLC0415
     from probes.judge.triage import diagnose as judge  # noqa: PLC0415
 
-    gathered = _gather(settings, chosen, wanted_ports, inside=not no_login)
-    alone = [Judged(judge(evidence), evidence) for evidence in gathered]
-    judged = [judge(one.evidence, alone) for one in alone] if len(alone) > 1 else [one.diagnosis for one in alone]
+    judged = [Judged(judge(one), one) for one in _gather(settings, chosen, wanted_ports, inside=not no_login)]
+    found, shared = [one.diagnosis for one in judged], correlate(judged)
     if as_json or form == "json":
-        documents = [document(one) for one in judged]
-        print_json(documents if len(documents) > 1 else documents[0])
+        print_json(document(found[0]) if len(found) == 1 else fleet_document(found, shared))
     else:
-        click.echo("\n".join(_written(judged, form)), nl=False)
-    codes = {exit_code(one) for one in judged}
+        click.echo("\n".join(_written(found, shared, form)), nl=False)
+    codes = {exit_code(one) for one in found}
     ctx.exit(next(code for code in _WORST if code in codes))
 
 
-def _written(judged: Sequence[Any], form: str) -> list[str]:
+def _written(judged: Sequence[Diagnosis], shared: Sequence[Correlation], form: str) -> list[str]:
+    """The parts to be shown one below the other: what hosts share, then each host."""
     if form == "md":
-        from probes.diagnose_markdown import markdown  # noqa: PLC0415
+        from probes.diagnose_markdown import markdown, shared_markdown  # noqa: PLC0415
 
-        return [markdown(one) for one in judged]
-    from probes.diagnose_text import diagnosis_text  # noqa: PLC0415
+        return [*filter(None, [shared_markdown(shared)]), *map(markdown, judged)]
+    from probes.diagnose_text import diagnosis_text, shared_text  # noqa: PLC0415
 
-    return [diagnosis_text(one) for one in judged]
+    return [*filter(None, [shared_text(shared)]), *map(diagnosis_text, judged)]
 
 
 @click.command()

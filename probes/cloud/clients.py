@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from probes.clock import boot_s
 from probes.cloud.operations import INTERFACES
-from probes.cloud.reasons import Asked, cloud_error, error_code
+from probes.cloud.reasons import Asked, cloud_error, error_code, is_throttling
 from probes.errors import CloudError
 from probes.reach.threads import DaemonPool
 
@@ -76,6 +76,10 @@ class Clients:
         self._lock = threading.Lock()
         self._session: Any = None
         self._made: dict[tuple[str, str], Any] = {}
+        #: by service and region: with which code AWS last told us to slow down, and when (on ``boot_s``)
+        self._throttled: dict[tuple[str, str], tuple[str, float]] = {}
+        #: when it was last found (on ``boot_s``) that there are no credentials
+        self._lacking_s = 0.0
         #: how often everything was made anew
         self._generation = 0
 
@@ -97,7 +101,8 @@ class Clients:
         Raises:
             CloudError: what a question would raise.
         """
-        await self._run(partial(self._client, "ec2", region), Asked(INTERFACES, region, self.profile), deadline_s)
+        make = partial(self._client, "ec2", region, boot_s())
+        await self._run(make, Asked(INTERFACES, region, self.profile), deadline_s)
 
     async def ask(
         self, operation: Operation, region: str, deadline_s: float, **parameters: Any
@@ -113,7 +118,7 @@ class Clients:
         Raises:
             CloudError: whatever went wrong.
         """
-        call = partial(self._call, operation, region, parameters)
+        call = partial(self._call, operation, region, parameters, boot_s())
         return await self._run(call, Asked(operation, region, self.profile), deadline_s)
 
     def close(self) -> None:
@@ -122,10 +127,12 @@ class Clients:
 
     async def _run(self, call: Callable[[], Any], asked: Asked, deadline_s: float) -> Any:
         generation = self._generation
+        began_s = boot_s()
         try:
             return await self._pool.run(call, max(0.0, deadline_s - boot_s()))
         except Exception as caught:  # noqa: BLE001  # every failure of AWS is a reason, none is an exception to triage
-            error = cloud_error(caught, asked)
+            code, at_s = self._throttled.get((asked.operation.service, asked.region), ("", 0.0))
+            error = cloud_error(caught, asked, code if at_s >= began_s else None)
             # the message may hold secrets, so its class alone is logged
             _log.info("aws: %s in %s: %s", asked.operation.action, asked.region, type(caught).__name__)
             if error.whole:
@@ -160,8 +167,11 @@ class Clients:
             self._session = boto3.Session(profile_name=self.profile or None)
         return self._session
 
-    def _client(self, service: str, region: str) -> Any:
+    def _client(self, service: str, region: str, began_s: float) -> Any:
         with self._lock:
+            # looking for credentials may take seconds (a metadata service that is silent): once for all who wait
+            if self._lacking_s > began_s:
+                raise NoCredentialsError
             # kept aside: a client that was made while everything was forgotten belongs to what was forgotten
             made = self._made
             client = made.get((service, region))
@@ -169,6 +179,7 @@ class Clients:
                 config: Any = import_module("botocore.config")
                 session = self._open_session()
                 if session.get_credentials() is None:
+                    self._lacking_s = boot_s()
                     raise NoCredentialsError
                 options = config.Config(
                     retries={"mode": "adaptive", "total_max_attempts": self._limits.attempts},
@@ -177,14 +188,25 @@ class Clients:
                     max_pool_connections=_THREADS,
                 )
                 client = session.client(service, region_name=region, config=options)
+                # throttled calls wait longer and longer for their turn: who gives up then must know why
+                client.meta.events.register(f"needs-retry.{service}", partial(self._note, service, region))
                 if self._configure is not None:
                     self._configure(client, service, region)
                 made[service, region] = client
             return client
 
-    def _call(self, operation: Operation, region: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    def _note(self, service: str, region: str, response: Any = None, **_: Any) -> None:
+        """Remember a throttled attempt; boto3 tells of each one before it decides whether to try again."""
+        answer: Any = {} if response is None else response[1]
+        code = str(answer.get("Error", {}).get("Code", ""))
+        if is_throttling(code):
+            self._throttled[service, region] = (code, boot_s())
+
+    def _call(
+        self, operation: Operation, region: str, parameters: dict[str, Any], began_s: float
+    ) -> list[dict[str, Any]]:
         """In a thread: all pages of an operation."""
-        client = self._client(operation.service, region)
+        client = self._client(operation.service, region, began_s)
         try:
             return _items(client, operation, parameters)
         except Exception as error:

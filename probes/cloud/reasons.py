@@ -42,18 +42,27 @@ class Asked(Struct, frozen=True):
     profile: str
 
 
-def cloud_error(error: BaseException, asked: Asked) -> CloudError:
+def is_throttling(code: str) -> bool:
+    """Whether an error code of AWS says that we ask too much."""
+    return code in _THROTTLED
+
+
+def cloud_error(error: BaseException, asked: Asked, throttled: str | None = None) -> CloudError:
     """Put an error of boto3 (or of our own limits) into words.
 
     Args:
         error: what was raised; its class name, and for answers of AWS its code, decide.
         asked: the operation, region and profile it was raised for.
+        throttled: the code with which AWS throttled this service meanwhile: then that is why an answer is late.
     """
     if isinstance(error, CloudError):
         return error
     code = _code(error)
     if code is not None:
         return _answered(code, asked)
+    if throttled is not None and isinstance(error, TimeoutError):
+        cause = f"no answer to {asked.operation.action} within the limit, because AWS throttles ({throttled})"
+        return CloudError(cause, next_step="try again in a minute")
     names = [kind.__name__ for kind in type(error).__mro__]
     for name in names:
         told = _CREDENTIALS.get(name)

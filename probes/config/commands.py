@@ -123,6 +123,7 @@ def _service_table(service: Service) -> dict[str, Any]:
         table["path"] = service.path
         if service.tls:
             table |= {"tls": True, "tls_verify": service.tls_verify}
+            table |= {"pin": service.pin} if service.pin else {}
         expect: dict[str, Any] = {"status": _ranges(service.expect_status)}
         if service.expect_json:
             expect["json"] = service.expect_json

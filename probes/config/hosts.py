@@ -79,15 +79,17 @@ def _service(kept: dict[str, Any], wrong: set[str], key: str, report: Report) ->
     if not {"port", "kind"} & wrong and "port" not in kept and port is None:
         report.add(join(key, "port"), f"is missing, and kind {kind.value} has no usual one", "1 to 65535")
     if "kind" not in wrong and kind not in HTTP_KINDS:
-        for name in ("path", "tls", "tls_verify", "expect"):
+        for name in ("path", "tls", "tls_verify", "pin", "expect"):
             if name in kept:
                 report.add(
                     join(key, name),
                     f"means nothing to kind {kind.value}",
                     f"kind {one_of([k.value for k in KIND_DEFAULTS if k in HTTP_KINDS])}",
                 )
-    elif "tls_verify" in kept and not kept.get("tls", False) and "tls" not in wrong:
-        report.add(join(key, "tls_verify"), "means nothing without TLS", "tls = true beside it")
+    elif not kept.get("tls", False) and "tls" not in wrong:
+        for name in ("tls_verify", "pin"):
+            if name in kept:
+                report.add(join(key, name), "means nothing without TLS", "tls = true beside it")
     if wrong or len(report.lines) > before:
         return ServiceEntry(key, kept.get("name"), None)
     given = kept.get("expect", Expect())
@@ -102,8 +104,26 @@ def _service(kept: dict[str, Any], wrong: set[str], key: str, report: Report) ->
         tls_verify=kept.get("tls_verify", True),
         expect_status=given.status or expect.status,
         expect_json=given.json or (expect.json if own_path else {}),
+        pin=kept.get("pin"),
     )
     return ServiceEntry(key, service.name, service)
+
+
+class _Pin:
+    """A certificate's SHA-256 fingerprint as a diagnosis shows it or as ``openssl x509 -fingerprint -sha256`` does."""
+
+    expected = "the SHA-256 fingerprint of a certificate: 64 hexadecimal digits, with or without SHA256: and colons"
+
+    def check(self, value: Any, key: str, report: Report) -> Any:
+        """See ``Rule``; the digits are kept in one form."""
+        text = Text(self.expected).check(value, key, report)
+        if text is BAD:
+            return BAD
+        digits = text.lower().removeprefix("sha256:").replace(":", "")
+        if not re.fullmatch(r"[0-9a-f]{64}", digits):
+            report.add(key, f"{shown(text)} is no fingerprint", self.expected)
+            return BAD
+        return f"SHA256:{digits}"
 
 
 _SERVICE = Table(
@@ -114,6 +134,7 @@ _SERVICE = Table(
         "path": Text("a path that starts with /", re.compile(r"/[!-~]*"), 2048),
         "tls": Flag(),
         "tls_verify": Flag(),
+        "pin": _Pin(),
         "expect": EXPECT,
     },
     required=("name",),

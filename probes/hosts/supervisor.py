@@ -149,6 +149,10 @@ class Supervisor:
         """Who logs in on a host."""
         return await self.ways.user_of(host)
 
+    async def address_of(self, host: Host) -> str:
+        """What SSH dials for a host, ssh_config included; where that is malformed, what is configured."""
+        return await self.ways.address_of(host)
+
     async def connect_from(self, host_id: str, address: str, port: int, timeout_s: float = 3.0) -> NodeReach:
         """One TCP connect from a host to an address or a name as that host sees it, at most ``timeout_s`` (30) long."""
         session = self._sessions.get(host_id)

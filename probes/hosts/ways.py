@@ -40,6 +40,13 @@ class Ways:
         except LinkError:
             return None  # the way there fails for the same reason, and that is what is shown
 
+    async def address_of(self, host: Host) -> str:
+        """What is dialled for a host; where ssh_config is malformed, the address as it is configured."""
+        try:
+            return (await self._transport.plan(host)).address
+        except LinkError:
+            return host.address  # no session comes about for the same reason, and that is what is shown
+
     async def known(self, host: Host, port: int) -> Known:
         """What known_hosts says of a host on a port.
 

@@ -45,7 +45,7 @@ ROWS: Final = (
     Row(23, "banner fine, key exchange stalls, retransmits rise, segment size stuck", "path-MTU black hole", "high"),
     Row(24, "host key, banner or certificate is not the one on file", "not your host", "high"),
     Row(25, "an established SSH session lives, new connects are silent", "a rule was just removed", "medium"),
-    Row(26, "TLS or HTTP fails after TCP", "service layer", "certain"),
+    Row(26, "TLS or HTTP fails after TCP, or what speaks there is not SSH", "service layer", "certain"),
     Row(27, "listening inside on loopback only, refused outside", "bind address", "certain"),
     Row(28, "listening inside on all addresses, silent outside, SSH fine", "a filter between", "certain that it is a filter"),  # noqa: E501
     Row(29, "silent, and neither AWS nor the host says why", "cannot tell; what is ruled out, still possible, and one check"),  # noqa: E501

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
 from probes.judge.triage_case import known_host, public
@@ -11,6 +12,28 @@ from probes.judge.triage_commands import actions, aws, command
 if TYPE_CHECKING:
     from probes.cloud.facts import Address, Instance
     from probes.judge.triage_case import Case
+
+#: the end of a name that EC2 gives, public or private
+_EC2_NAME: Final = re.compile(
+    r"\.(?:compute(?:-1)?\.amazonaws\.com(?:\.cn)?|compute\.internal|ec2\.internal)\.?\Z", re.IGNORECASE
+)
+_REGION: Final = re.compile(r"[a-z]{2,3}(?:-[a-z]+)+-\d{1,2}")
+
+
+def in_aws(case: Case) -> bool:
+    """Whether anything says that the host should be in AWS: its labels, an EC2 reverse name, or AWS itself.
+
+    Without such a sign it is no finding that AWS does not know an address: most addresses are not there.
+    """
+    evidence, facts = case.evidence, case.aws
+    if evidence.instance_id or (evidence.region and _REGION.fullmatch(evidence.region)):
+        return True
+    names = evidence.names.ptr if evidence.names is not None else {}
+    if any(_EC2_NAME.search(name) for found in names.values() for name in found):
+        return True
+    if facts is None:
+        return False
+    return facts.instance is not None or facts.configured_instance is not None or ours(case)
 
 
 def foreign_region(case: Case) -> str | None:
@@ -21,9 +44,9 @@ def foreign_region(case: Case) -> str | None:
 
 
 def not_ours(case: Case) -> bool:
-    """Whether AWS says that no interface and no Elastic IP of ours in this region has this public address."""
+    """Whether AWS says that no interface and no Elastic IP of ours in this region has a public address of AWS."""
     address = _address(case)
-    return address is not None and not address.in_account and public(case.address)
+    return address is not None and not address.in_account and public(case.address) and in_aws(case)
 
 
 def ours(case: Case) -> bool:

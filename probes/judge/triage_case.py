@@ -172,6 +172,12 @@ def is_own(port: PortProbe) -> bool:
     return port.syns_sent is None and port.elapsed_ms < _AT_ONCE_MS and not by_errno_alone(port)
 
 
+def tls_fine(port: PortProbe) -> bool:
+    """Whether TLS works as configured: a certificate that nobody vouches for is accepted by ``tls_verify = false``."""
+    tls = port.tls
+    return tls is not None and (tls.ok or (tls.version is not None and not port.service.tls_verify))
+
+
 def ssh_opening(port: PortProbe) -> Opening:
     """What an SSH port did first."""
     return port.ssh.opening if port.ssh is not None else port.opening

@@ -40,7 +40,9 @@ def control_fact(control: ControlProbe) -> str:
     words = control.state.value.replace("_", " ")
     took = f" in {millis(control.connect_ms)}" if control.connect_ms is not None else ""
     why = f": {control.detail}" if control.detail else ""
-    return f"control {control.target} ({control.address}:{control.port}): {words}{took}{why}"
+    where = f"{control.address}:{control.port}"
+    called = "" if control.target == where else f"{control.target} "
+    return f"control {called}{f'({where})' if called else where}: {words}{took}{why}"
 
 
 def _own_words(case: Case) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from probes.judge.diagnosis import Outcome, Recovery, Verdict
+from probes.judge.triage_address import in_aws
 from probes.judge.triage_case import HTTP_KINDS
 from probes.judge.triage_commands import aws
 from probes.judge.triage_inside import console_output
@@ -44,17 +45,21 @@ _FITS: Final = {
 
 
 def recovery(case: Case, verdicts: Sequence[Verdict], ends: dict[str, LayerState]) -> tuple[Recovery, ...]:
-    """The options, the best first; none where nothing fails, or where the fault is on our own side."""
+    """The options, the best first; none where nothing fails, or where the fault is on our own side.
+
+    Three of the four are AWS's: they are left out for a host that nothing says is there.
+    """
     rows = {one.row for one in verdicts if one.outcome is Outcome.BLOCK}
     fails = any(port.state not in (PortState.OPEN, PortState.NOT_PROBED) for port in case.ports)
     if case.stopped_by_us or 24 in rows or not (rows or fails):
         return ()
-    options = [
-        _option("session_manager", rows, _session_manager(case)),
-        _option("security_group_fix", rows, _group_fix(verdicts, ends)),
-        _option("console", rows, _console(case)),
-        _option("rollback", rows, _rollback(case)),
-    ]
+    options = [_option("rollback", rows, _rollback(case))]
+    if in_aws(case):
+        options += [
+            _option("session_manager", rows, _session_manager(case)),
+            _option("security_group_fix", rows, _group_fix(verdicts, ends)),
+            _option("console", rows, _console(case)),
+        ]
     return tuple(sorted(options, key=lambda one: (-(one.score or 0.0), one.option)))
 
 

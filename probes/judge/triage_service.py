@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
-from probes.judge.triage_case import banner_changed, ssh_opening, stranger
+from probes.judge.triage_case import banner_changed, ssh_opening, stranger, tls_fine
 from probes.judge.triage_commands import actions, aws, command
 from probes.judge.triage_inside import console_output, layer_of, look_inside, service_lines
 from probes.judge.triage_words import fact, label, millis
@@ -24,6 +24,8 @@ _STUCK_ABOVE_BYTES: Final = 1024
 _CLOSED: Final = (Opening.CLOSED,)
 _NO_BANNER: Final = (Opening.SILENT, Opening.CLOSED)
 _NAMED_KINDS: Final = (ServiceKind.SSH,)
+#: what OpenSSH writes before it closes: too many connections that have not logged in, or a penalty for our address
+_TURNED_AWAY: Final = ("Exceeded MaxStartups", "Not allowed at this time")
 
 
 def _open(case: Case) -> tuple[PortProbe, ...]:
@@ -56,10 +58,10 @@ def row_22(case: Case) -> list[Verdict]:
     """SSH open, no banner: sshd or the host is wedged, or MaxStartups drops us."""
     found: list[Verdict] = []
     for port in _open(case):
-        if port.service.kind is not ServiceKind.SSH or ssh_opening(port) not in _NO_BANNER:
+        if port.service.kind is not ServiceKind.SSH or not (ssh_opening(port) in _NO_BANNER or _turned_away(port)):
             continue
         closed = ssh_opening(port) is Opening.CLOSED
-        how = "closes without one" if closed else "stays silent"
+        how = "says so" if _turned_away(port) else "closes without one" if closed else "stays silent"
         found.append(
             Verdict(
                 row=22,
@@ -67,11 +69,19 @@ def row_22(case: Case) -> list[Verdict]:
                 service=port.service.name,
                 outcome=Outcome.BLOCK,
                 statement=f"sshd or the host is wedged, or MaxStartups is reached: {label(port)} is open and {how}",
-                evidence=(fact(port), "no SSH banner came"),
+                evidence=(
+                    fact(port),
+                    f"no SSH banner came: {port.detail}" if _turned_away(port) else "no SSH banner came",
+                ),
                 next_actions=_wedged(case, port),
             )
         )
     return found
+
+
+def _turned_away(port: PortProbe) -> bool:
+    """Whether sshd itself said, in the place of its banner, that it takes no more connections (of ours)."""
+    return ssh_opening(port) is Opening.GARBAGE and any(words in port.detail for words in _TURNED_AWAY)
 
 
 def _wedged(case: Case, port: PortProbe) -> tuple[Action, ...]:
@@ -203,16 +213,12 @@ def _stop(case: Case, verdict: Verdict) -> Verdict:
 
 
 def row_26(case: Case) -> list[Verdict]:
-    """TLS or HTTP fails after TCP: the service layer."""
+    """TLS or HTTP fails after TCP, or something else than SSH speaks there: the service layer."""
     found: list[Verdict] = []
     for port in _open(case):
-        if port.opening in _CLOSED or port.service.kind in _NAMED_KINDS:
+        layer = _failing_layer(port)
+        if layer is None:
             continue
-        tls_fails = port.tls is not None and not port.tls.ok
-        http_fails = port.http is not None and port.http.health is Health.FAILING
-        if not tls_fails and not http_fails:
-            continue
-        layer = "tls" if tls_fails else "http"
         found.append(
             Verdict(
                 row=26,
@@ -220,11 +226,11 @@ def row_26(case: Case) -> list[Verdict]:
                 service=port.service.name,
                 outcome=Outcome.BLOCK,
                 confidence=Confidence.CERTAIN,
-                statement=f"service layer: {label(port)} takes TCP, {layer.upper()} fails: {_why(port, tls=tls_fails)}",
+                statement=f"service layer: {label(port)} takes TCP, {layer.upper()} fails: {_why(port, layer)}",
                 evidence=(fact(port), *_phases(port)),
                 next_actions=actions(
                     # behind a jump host the service cannot be asked from here
-                    Action("see the answer yourself", _curl(port)) if port.via is None else None,
+                    Action("see the answer yourself", _see(port, layer)) if port.via is None else None,
                     *look_inside(case, f"look at {port.service.name} on the host", *service_lines(port)),
                 ),
             )
@@ -232,8 +238,21 @@ def row_26(case: Case) -> list[Verdict]:
     return found
 
 
-def _why(port: PortProbe, *, tls: bool) -> str:
-    if tls and port.tls is not None:
+def _failing_layer(port: PortProbe) -> str | None:
+    """Which of the layers above TCP fails on an open port; a close without a byte is row 21's or 22's."""
+    if port.service.kind in _NAMED_KINDS:
+        return "ssh" if ssh_opening(port) is Opening.GARBAGE and not _turned_away(port) else None
+    if port.opening in _CLOSED:
+        return None
+    if port.tls is not None and not tls_fine(port):
+        return "tls"
+    return "http" if port.http is not None and port.http.health is Health.FAILING else None
+
+
+def _why(port: PortProbe, layer: str) -> str:
+    if layer == "ssh":
+        return port.detail or "what it answers is no SSH banner"
+    if layer == "tls" and port.tls is not None:
         return port.tls.verify_error or port.tls.detail or "the handshake did not end"
     http = port.http
     if http is None:
@@ -254,7 +273,9 @@ def _phases(port: PortProbe) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _curl(port: PortProbe) -> str | None:
+def _see(port: PortProbe, layer: str) -> str | None:
+    if layer == "ssh":
+        return command("ssh-keyscan -T 10 -p {port} {x}", port=port.service.port, x=port.address)
     scheme = "https" if port.service.tls else "http"
     host = f"[{port.address}]" if ":" in port.address else port.address
     path = port.service.path or "/"

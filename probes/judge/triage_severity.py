@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import Level, Outcome, Severity, Verdict
-from probes.judge.triage_case import HTTP_KINDS, is_own, ssh_opening
+from probes.judge.triage_case import HTTP_KINDS, is_own, ssh_opening, tls_fine
 from probes.model import Health, PortState, ServiceKind
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def service_end(case: Case, port: PortProbe, verdicts: Sequence[Verdict]) -> End
     if port.service.kind in HTTP_KINDS:
         return End.WORKS if port.http is not None and port.http.health is Health.OK else End.UNKNOWN
     if port.service.tls:
-        return End.WORKS if port.tls is not None and port.tls.ok else End.UNKNOWN
+        return End.WORKS if tls_fine(port) else End.UNKNOWN
     return End.WORKS
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from probes.evidence import KeyCheck, Opening, PortProbe
 from probes.judge.diagnosis import LayerState, Outcome
-from probes.judge.triage_case import HTTP_KINDS
+from probes.judge.triage_case import HTTP_KINDS, tls_fine
 from probes.judge.triage_words import fact, millis
 from probes.model import Health, PortState, ServiceKind
 
@@ -51,10 +51,11 @@ def tls_layer(case: Case) -> LayerState:
 
 def _tls_end(port: PortProbe) -> LayerState:
     tls = port.tls
-    if tls is None or not tls.ok:
+    if tls is None or not tls_fine(port):
         return LayerState(_UNKNOWN, f"{fact(port)}, TLS was not asked")
-    doubt = f", not verified: {tls.verify_error}" if tls.verify_error else ""
-    return LayerState(_PASS, f"{tls.version or 'handshake'} in {millis(tls.took_ms)}{doubt}")
+    doubt = f", accepted unverified as configured: {tls.verify_error}" if tls.verify_error else ""
+    pinned = ", the certificate is the pinned one" if tls.pin is KeyCheck.MATCH else ""
+    return LayerState(_PASS, f"{tls.version or 'handshake'} in {millis(tls.took_ms)}{doubt}{pinned}")
 
 
 def http_layer(case: Case) -> LayerState:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import Struct, structs
 
 from probes.errors import QuarterdeckError
-from probes.evidence import HttpProbe, Opening, PathMtu
+from probes.evidence import HttpProbe, KeyCheck, Opening, PathMtu
 from probes.model import Health, ServiceKind
 from probes.reach.http import Ask, Limits, http_check
 from probes.reach.kinds import expectation
@@ -71,6 +71,7 @@ class Asker:
                 return await self._ask_http(probe, heard, target, wanted)
             if probe.service.tls:
                 tls, opening = await self._ask_tls(target, stream)
+                tls = _pinned(tls, probe.service.pin)
                 return structs.replace(probe, tls=tls, opening=opening, detail=_joined(probe.detail, tls.detail))
             said = await listen_first(heard, self._budget.opening_s)
             opening = heard.opening(fits=True)
@@ -121,7 +122,7 @@ class Asker:
         return structs.replace(
             probe,
             http=http,
-            tls=shaking.result(),
+            tls=_pinned(shaking.result(), service.pin),
             opening=heard.opening(fits=is_tls(heard.head)),
             detail=_joined(probe.detail, http.detail),
         )
@@ -160,6 +161,14 @@ class Asker:
 
     async def _shake(self, target: Target) -> TlsProbe:
         return await tls_probe(target.connect, self._contexts, target.name, self._budget.tls_s)
+
+
+def _pinned(tls: TlsProbe, pin: str | None) -> TlsProbe:
+    """The certificate against the configured one; where none was presented, nothing was compared."""
+    if pin is None:
+        return tls
+    check = KeyCheck.MATCH if tls.fingerprint == pin else KeyCheck.CHANGED
+    return structs.replace(tls, known_fingerprint=pin, pin=KeyCheck.NOT_CHECKED if tls.fingerprint is None else check)
 
 
 def _path_mtu(sock: socket.socket) -> PathMtu | None:

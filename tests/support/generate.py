@@ -155,6 +155,11 @@ Ports that are probed on the hosts whose `services` name them; a host's `service
 the value, or the list of values, they may have. Redirects are not followed. What is not given keeps the kind's meaning;
 its JSON field, however, is expected at the kind's own path only (behind any prefix).
 
+`pin` is the certificate that a service with `tls = true` should present, by its SHA-256 fingerprint: 64 hexadecimal
+digits, with or without `SHA256:` and colons, as a diagnosis or `openssl x509 -noout -fingerprint -sha256` shows it. A
+diagnosis calls another one *not your host*. It is compared besides the verification: a self-signed one needs
+`tls_verify = false` as well.
+
 ## `[thresholds]`
 
 {_table(_THRESHOLDS, Thresholds())}

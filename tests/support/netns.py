@@ -10,7 +10,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +59,17 @@ class Namespace:
             cwd=ROOT,
             env={**os.environ, "PATH": _PATH},
         )
+
+    def pids(self) -> set[int]:
+        """The processes that are inside."""
+        mine = Path(f"/proc/{self.pid}/ns/net").stat().st_ino
+        found: set[int] = set()
+        for entry in Path("/proc").iterdir():
+            # a process may end while it is looked at
+            with suppress(OSError):
+                if entry.name.isdigit() and (entry / "ns" / "net").stat().st_ino == mine:
+                    found.add(int(entry.name))
+        return found
 
     def sysctl(self, **values: int) -> None:
         """Set ``net.`` settings; ``__`` in a name is a slash."""

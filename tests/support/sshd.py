@@ -51,13 +51,26 @@ class Keys:
 
 
 class RealSshd:
-    """`sshd -D` on a loopback port; `extra` lines go into its configuration, `forced` before the authorized key."""
+    """`sshd -D` on a loopback port; `extra` and `match` lines go into its configuration, `options` before the authorized key.
+
+    `enter`: a command that runs another in namespaces, where the port must be given; `{config}` in it is the path of
+    the configuration.
+    """
 
     def __init__(
-        self, folder: Path, keys: Keys, *, extra: str = "", options: str = "", address: str = "127.0.0.1"
+        self,
+        folder: Path,
+        keys: Keys,
+        *,
+        extra: str = "",
+        match: str = "",
+        options: str = "",
+        address: str = "127.0.0.1",
+        port: int | None = None,
+        enter: tuple[str, ...] = (),
     ) -> None:
         self.address = address
-        self.port = free_port(address)
+        self.port = free_port(address) if port is None else port
         self.folder = folder
         self.keys = keys
         folder.mkdir(exist_ok=True)
@@ -72,8 +85,11 @@ class RealSshd:
         authorized.write_text(f"{options + ' ' if options else ''}{keys.public_line}\n")
         self.log = folder / "sshd.log"
         config = folder / "sshd_config"
+        self._enter = tuple(word.replace("{config}", str(config)) for word in enter)
+        # of an option that is given twice sshd takes the first
         config.write_text(
-            f"""Port {self.port}
+            f"""{extra}
+Port {self.port}
 ListenAddress {address}
 HostKey {self.host_key_path}
 AuthorizedKeysFile {authorized}
@@ -86,7 +102,7 @@ StrictModes no
 UsePAM no
 PrintMotd no
 LogLevel VERBOSE
-{extra}
+{match}
 """
         )
         self._config = config
@@ -97,11 +113,16 @@ LogLevel VERBOSE
         assert program is not None
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self._process = subprocess.Popen([program, "-D", "-f", str(self._config), "-E", str(self.log)])
+        command = [*self._enter, program, "-D", "-f", str(self._config), "-E", str(self.log)]
+        self._process = subprocess.Popen(command)
         end = time.monotonic() + 10
         while time.monotonic() < end:
-            with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 0.5):
-                return self
+            if self._enter:
+                if self.log.exists() and "Server listening" in self.log.read_text():
+                    return self
+            else:
+                with contextlib.suppress(OSError), socket.create_connection((self.address, self.port), 0.5):
+                    return self
             time.sleep(0.02)
         raise RuntimeError(self.log.read_text())
 

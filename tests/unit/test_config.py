@@ -74,6 +74,9 @@ MISTAKES = [
     ('[[services]]\nname = "web"\nport = 80\npath = "/x"', "services[0].path: means nothing to kind tcp; expected kind http, voicevox, openvoice or openai"),
     ('[[services]]\nname = "web"\nport = 80\nkind = "http"\npath = "x"', 'services[0].path: "x" does not fit; expected a path that starts with /'),
     ('[[services]]\nname = "web"\nport = 80\nkind = "http"\ntls_verify = false', "services[0].tls_verify: means nothing without TLS; expected tls = true beside it"),
+    ('[[services]]\nname = "web"\nport = 80\nkind = "http"\npin = "' + "a" * 64 + '"', "services[0].pin: means nothing without TLS; expected tls = true beside it"),
+    ('[[services]]\nname = "ssh"\nkind = "ssh"\npin = "' + "a" * 64 + '"', "services[0].pin: means nothing to kind ssh; expected kind http, voicevox, openvoice or openai"),
+    ('[[services]]\nname = "web"\nport = 80\nkind = "http"\ntls = true\npin = "SHA1:ab"', 'services[0].pin: "SHA1:ab" is no fingerprint; expected the SHA-256 fingerprint of a certificate: 64 hexadecimal digits, with or without SHA256: and colons'),
     ('[[services]]\nname = "web"\nport = 80\nkind = "http"\nexpect = { status = 20 }', 'services[0].expect.status: 20 is not an HTTP status; expected 100 to 599, a range such as "200-299", or a list of these'),
     ('[[services]]\nname = "web"\nport = 80\nkind = "http"\nexpect = { status = ["299-200"] }', 'services[0].expect.status[0]: "299-200" is not an HTTP status; expected 100 to 599, a range such as "200-299", or a list of these'),
     ('[[services]]\nname = "web"\nport = 80\nkind = "http"\nexpect = { json = { status = [] } }', "services[0].expect.json.status: a list cannot be compared with; expected text, a number, true, false, or a list of these"),
@@ -245,6 +248,7 @@ kind = "http"
 path = "/api/health?x=1"
 tls = true
 tls_verify = false
+pin = "AA:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B:0B"
 expect = { status = ["200-202", 204], json = { status = ["healthy", "ok"], gpu = { "n.of" = 2 }, up = true } }
 
 [thresholds]
@@ -288,6 +292,7 @@ n = 3
                     path="/api/health?x=1",
                     tls=True,
                     tls_verify=False,
+                    pin=f"SHA256:aa{'0b' * 31}",
                     expect_status=(200, 201, 202, 204),
                     expect_json={"status": ("healthy", "ok"), "gpu.n.of": (2,), "up": (True,)},
                 ),
@@ -412,7 +417,7 @@ def test_every_option_is_explained_in_the_reference():
     for struct in (Thresholds, Intervals, Ssh, TriageOptions, AwsOptions):
         for name in struct.__struct_fields__:
             assert f"\n{name} = " in text
-    for name in {*Host.__struct_fields__} - {"simulated"} | {"kind", "path", "tls", "tls_verify", "expect"}:
+    for name in {*Host.__struct_fields__} - {"simulated"} | {"kind", "path", "tls", "tls_verify", "pin", "expect"}:
         assert re.search(rf"^#   (?:\w+, )*{name}(?:,|  )", text, re.MULTILINE), name
 
 

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from probes.diagnose_markdown import code, escape, markdown
-from probes.diagnose_report import diff, document
-from probes.judge.diagnosis import LAYERS
+from probes.diagnose_markdown import code, escape, markdown, shared_markdown
+from probes.diagnose_report import diff, document, fleet_document
+from probes.diagnose_text import shared_text
+from probes.judge.correlate import Correlation
+from probes.judge.diagnosis import LAYERS, Confidence
 from probes.judge.triage import diagnose
 from probes.model import Service, ServiceKind
 from tests.support.evidence import FIVE, FRONTEND, SSH, X, aws, host, opened, reset, silent
@@ -158,3 +160,27 @@ def test_diff_against_the_last_good_state() -> None:
     one_less = diagnose(host(*ALL_OPEN[:-1]))
     assert "port 55434 (frontend): open -> not probed now" in diff(before, one_less)
     assert diff(before, replace(before, host="other")) == ()
+
+
+def test_what_several_hosts_share_is_said_once_in_every_form() -> None:
+    one = Correlation(
+        kind="security_group",
+        value="sg-1",
+        hosts=("a", "b"),
+        statement="one root cause for 2 hosts: security group sg-1 blocks each of them (a, b)",
+        confidence=Confidence.HIGH,
+    )
+    both = fleet_document([diagnose(host(silent(), host_id=name)) for name in "ab"], [one])
+    assert both["shared"] == [
+        {
+            "kind": "security_group",
+            "value": "sg-1",
+            "hosts": ["a", "b"],
+            "statement": one.statement,
+            "confidence": "high",
+        }
+    ]
+    assert [found["host"] for found in both["diagnoses"]] == ["a", "b"]
+    assert shared_text([one]) == f"in common:\n  - {one.statement} [high]\n"
+    assert shared_markdown([one]) == f"# In common\n\n- {one.statement} (high)\n"
+    assert (shared_text([]), shared_markdown([])) == ("", "")

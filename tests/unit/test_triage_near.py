@@ -225,6 +225,40 @@ def test_row_3_does_not_fire(found) -> None:
     assert 3 not in rows(found)
 
 
+UNKNOWN_TO_AWS = aws(
+    address=Address(address=X, in_account=False), instance=None, interface=None, rules=None, acl=None, routes=None
+)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"region": REGION},
+        {"instance_id": "i-0bbb"},
+        {"names": Names(ptr={X: ("ec2-18-118-69-100.us-east-2.compute.amazonaws.com",)})},
+        {"names": Names(ptr={X: ("ec2-18-118-69-100.compute-1.amazonaws.com.",)})},
+    ],
+)
+def test_row_3_needs_a_sign_that_the_host_should_be_in_aws(sign) -> None:
+    assert 3 in rows(host(*ALL_SILENT, **{"region": None, **sign}, aws=UNKNOWN_TO_AWS))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"region": "hall-2"},
+        {"names": Names(ptr={X: ("static.100.69.118.18.example.net",)})},
+        {"names": Names(ptr={X: ("compute.amazonaws.com.example.net",)})},
+    ],
+)
+def test_row_3_does_not_fire_for_an_address_that_nothing_says_is_in_aws(other) -> None:
+    found = host(*ALL_SILENT, **{"region": None, **other}, aws=UNKNOWN_TO_AWS)
+    assert rows(found) == [29]
+    answering = diagnose(host(opened(), **{"region": None, **other}, aws=UNKNOWN_TO_AWS))
+    assert (answering.verdicts, answering.contradictions) == ((), ())
+
+
 def test_one_source_against_a_host_that_answers_is_a_contradiction() -> None:
     diagnosis = diagnose(host(opened(), names=OHIO))
     assert diagnosis.contradictions == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from probes.evidence import HttpProbe, KeyCheck, LiveLink, Opening, PathMtu, SshProbe, TlsProbe
 from probes.judge.diagnosis import Confidence
@@ -247,3 +248,34 @@ def test_row_26_tls_fails() -> None:
 )
 def test_row_26_does_not_fire(port) -> None:
     assert 26 not in rows(host(port))
+
+
+def test_row_26_a_certificate_that_is_accepted_unverified_is_no_failure() -> None:
+    accepted = replace(BACKEND, tls=True, tls_verify=False)
+    refused = TlsProbe(ok=False, version="TLSv1.3", verify_error="self-signed", took_ms=3.0, fingerprint="SHA256:ab")
+    diagnosis = diagnose(host(opened(accepted, tls=refused)))
+    assert (diagnosis.verdicts, diagnosis.severity.level.value) == ((), "none")
+    assert diagnosis.layers["tls"].reason == "TLSv1.3 in 3.0 ms, accepted unverified as configured: self-signed"
+    assert rows(host(opened(replace(accepted, tls_verify=True), tls=refused))) == [26]
+    assert rows(host(opened(accepted, tls=TlsProbe(ok=False, detail="closed during the handshake")))) == [26]
+
+
+def test_row_26_something_else_than_ssh_speaks_there() -> None:
+    said = 'not SSH: it answered "HTTP/1.1 400 Bad Request", then closed it (end of stream)'
+    strange = opened(SSH, opening=Opening.GARBAGE, ssh=SshProbe(opening=Opening.GARBAGE, detail=said), detail=said)
+    diagnosis = diagnose(host(strange))
+    (one,) = diagnosis.verdicts
+    assert (one.row, one.layer, one.confidence) == (26, "ssh", Confidence.CERTAIN)
+    assert one.statement == f"service layer: 22 (ssh) takes TCP, SSH fails: {said}"
+    assert commands(one)[0] == f"ssh-keyscan -T 10 -p 22 {X}"
+    assert diagnosis.severity.level.value == "sev1"
+
+
+@pytest.mark.parametrize("words", ["Exceeded MaxStartups", "Not allowed at this time"])
+def test_row_22_sshd_says_that_it_takes_no_more(words) -> None:
+    said = f'not SSH: it answered "{words}", then closed it (end of stream)'
+    turned_away = opened(SSH, opening=Opening.GARBAGE, ssh=SshProbe(opening=Opening.GARBAGE, detail=said), detail=said)
+    one = verdict(host(turned_away), 22)
+    assert rows(host(turned_away)) == [22]
+    assert one.statement.endswith("22 (ssh) is open and says so")
+    assert one.evidence[1] == f"no SSH banner came: {said}"

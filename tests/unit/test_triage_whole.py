@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from probes.cloud.assemble import Mine, nothing
 from probes.cloud.facts import Address
 from probes.diagnose_report import exit_code
 from probes.evidence import Echo, HttpProbe, Names
@@ -255,6 +256,12 @@ def test_recovery_without_aws_is_unknown_not_possible() -> None:
     diagnosis = diagnose(host(*ALL_SILENT))
     assert {one.possible for one in diagnosis.recovery} == {"unknown"}
     assert all(one.reason for one in diagnosis.recovery)
+
+
+@pytest.mark.parametrize("facts", [None, nothing(None, "no AWS region is known", Mine(None, "not asked"), 0.0)])
+def test_recovery_through_aws_is_not_offered_where_nothing_says_that_the_host_is_there(facts) -> None:
+    diagnosis = diagnose(host(*ALL_SILENT, region=None, aws=facts))
+    assert [one.option for one in diagnosis.recovery] == ["rollback"]
 
 
 def test_recovery_of_a_stopped_instance_has_no_session() -> None:
