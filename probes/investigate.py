@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import msgspec
 
 from probes import clock
 from probes.cloud import ssm
+from probes.cloud.aws import Aws
 from probes.cloud.target import target_of
 from probes.evidence import ControlProbe, Echo, Evidence, LiveLink, PortProbe
 from probes.model import LinkState
@@ -25,7 +26,9 @@ from probes.text import clean
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
 
-    from probes.cloud.aws import Aws
+    from probes.cloud.assemble import Target
+    from probes.cloud.facts import AwsEvidence
+    from probes.config import AwsOptions
     from probes.evidence import Inside
     from probes.fleet import Fleet, HostRecord
     from probes.model import Host, Link, Service
@@ -55,6 +58,27 @@ class InsideView(Protocol):
     async def user_of(self, host: Host) -> str | None:
         """Who logs in there, ssh_config included; None when that cannot be told."""
         ...
+
+
+class CloudView(Protocol):
+    """Says what AWS knows of hosts: ``probes.cloud.aws.Aws``, or what a simulated fleet has in its place."""
+
+    options: AwsOptions
+
+    async def facts(self, targets: Sequence[Target], *, limit_s: float) -> dict[str, AwsEvidence]:
+        """By host id; whatever fails is a reason in it."""
+        ...
+
+    def close(self) -> None:
+        """Let threads go."""
+        ...
+
+
+class World(NamedTuple):
+    """Whom an investigation asks besides the hosts; ``reverse`` None: the system's look-up of names."""
+
+    aws: CloudView
+    reverse: Callable[[str], tuple[str, ...]] | None = None
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,7 +196,7 @@ class Investigator:
     """
 
     def __init__(
-        self, fleet: Fleet, gatherer: Gatherer, aws: Aws, inside: InsideView, anchors: Sequence[Candidate] = ()
+        self, fleet: Fleet, gatherer: Gatherer, aws: CloudView, inside: InsideView, anchors: Sequence[Candidate] = ()
     ) -> None:
         self._fleet = fleet
         self._gatherer = gatherer
@@ -275,7 +299,7 @@ class Investigator:
     async def _by_ssm(self, case: Case) -> None:
         """Where SSH is dead, and it is allowed, the host says by Systems Manager who listens."""
         facts = case.evidence.aws
-        if facts is None or facts.instance is None or facts.region is None:
+        if facts is None or facts.instance is None or facts.region is None or not isinstance(self._aws, Aws):
             return
         await case.looked.wait()  # SSH first; that has its own limit
         if case.evidence.inside is not None and case.evidence.inside.listeners is not None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from probes.config import Settings
+    from probes.investigate import World
     from tui.backend import Backend
 
 
@@ -42,11 +43,17 @@ async def _demo(hosts: int, seed: int) -> int:
 
     async with await start_demo(hosts, seed) as demo:
         settings = demo.settings
-        return await make_app(settings, Fleet(settings.hosts), lambda: settings, simulated=True).run_async() or 0
+        app = make_app(settings, Fleet(settings.hosts), lambda: settings, simulated=True, world=demo.world)
+        return await app.run_async() or 0
 
 
 def make_app(
-    settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None, *, simulated: bool = False
+    settings: Settings,
+    fleet: Fleet,
+    reload_settings: Callable[[], Settings] | None,
+    *,
+    simulated: bool = False,
+    world: Callable[[], World] | None = None,
 ) -> QuarterdeckApp:
     """The application on a real supervisor."""
     warning = raise_fd_limit(len(settings.hosts))
@@ -60,7 +67,7 @@ def make_app(
         sys.setswitchinterval(SWITCH_S)
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
-        return measured(module.Supervisor(app.settings, fleet, app.asker), fleet)
+        return measured(module.Supervisor(app.settings, fleet, app.asker, world=world), fleet)
 
     app = QuarterdeckApp(settings, fleet, backend, simulated=simulated, reload_settings=reload_settings)
     return app

@@ -196,11 +196,18 @@ def plan(hosts: int, seed: int) -> tuple[HostSpec, ...]:
                 key=key,
                 boot_s=between(3.0e3, 9.0e6, key, 1),
                 groups=_groups(machine),
-                labels={"instance_type": machine.instance, "region": _region(machine), "role": _groups(machine)[-1]},
+                labels=_labels(machine, fault),
                 services=_services(machine, fault),
             )
         )
     return tuple(fleet)
+
+
+def _labels(machine: Machine, fault: Fault) -> dict[str, str]:
+    labels = {"instance_type": machine.instance, "region": _region(machine), "role": _groups(machine)[-1]}
+    if fault is Fault.SSH_SILENT:
+        labels |= {"incident": "all ports silent", "instance_id": "i-0123456789abcdef0"}
+    return labels
 
 
 def _region(machine: Machine) -> str:

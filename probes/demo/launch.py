@@ -17,6 +17,8 @@ from probes.model import Host, Service, ServiceKind
 if TYPE_CHECKING:
     from typing import Self
 
+    from probes.investigate import World
+
 _START_S: Final = 60.0
 _END_S: Final = 5.0
 _LINE_LIMIT: Final = 16 << 20
@@ -48,6 +50,14 @@ class Demo:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    def world(self) -> World:
+        """The simulated AWS and names of the fleet: nothing real is asked about it."""
+        from probes.demo.cloud import DemoAws  # noqa: PLC0415 - only triage needs them
+        from probes.investigate import World  # noqa: PLC0415
+
+        aws = DemoAws(self.settings.hosts)
+        return World(aws, aws.reverse)
 
     async def close(self) -> None:
         """End the fleet's process and remove its folder; may be called twice."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from probes.config import Settings
     from probes.evidence import Evidence, Inside, NodeReach
     from probes.fleet import Fleet
-    from probes.investigate import Investigator
+    from probes.investigate import Investigator, World
     from probes.model import Host
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,18 @@ class Supervisor:
         settings: what to watch and how.
         fleet: the store that is written.
         asker: who answers questions; None when nobody is there.
+        world: makes whom an investigation asks besides the hosts; None: the real AWS and the system's names.
     """
 
-    def __init__(self, settings: Settings, fleet: Fleet, asker: Asker | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        fleet: Fleet,
+        asker: Asker | None = None,
+        *,
+        world: Callable[[], World] | None = None,
+    ) -> None:
+        self._world = world
         self._settings = settings
         self._fleet = fleet
         self._resolver = Resolver()
@@ -136,13 +145,16 @@ class Supervisor:
         """Who gathers evidence; made when first needed, closed with everything else."""
         if self._investigator is None:
             from probes.cloud.aws import Aws  # noqa: PLC0415 - the same
-            from probes.investigate import Investigator  # noqa: PLC0415
+            from probes.investigate import Investigator, World  # noqa: PLC0415
             from probes.reach.anchor import parse_anchor  # noqa: PLC0415
             from probes.reach.gather import Gatherer  # noqa: PLC0415
+            from probes.reach.names import Reverse  # noqa: PLC0415
 
-            gatherer = Gatherer(self._resolver, routes=self.ways, trust=self.ways, tunnels=self)
+            world = World(Aws(self._settings.aws)) if self._world is None else self._world()
+            reverse = Reverse(world.reverse)
+            gatherer = Gatherer(self._resolver, routes=self.ways, trust=self.ways, tunnels=self, reverse=reverse)
             anchors = [parse_anchor(text) for text in self._settings.triage.anchors]
-            self._investigator = Investigator(self._fleet, gatherer, Aws(self._settings.aws), self, anchors)
+            self._investigator = Investigator(self._fleet, gatherer, world.aws, self, anchors)
         return self._investigator
 
     async def user_of(self, host: Host) -> str | None:

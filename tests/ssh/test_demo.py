@@ -14,9 +14,13 @@ import msgspec
 import pytest
 
 from probes.demo.launch import DemoError, start_demo
+from probes.fleet import Fleet
 from probes.hosts import bootstrap
 from probes.hosts.protocol import LineError, decode
-from probes.model import Hello, Processes, Sample, ServiceKind
+from probes.hosts.supervisor import Supervisor
+from probes.judge.diagnosis import Level
+from probes.judge.triage import diagnose
+from probes.model import Hello, LinkState, Processes, Sample, ServiceKind
 
 if TYPE_CHECKING:
     from probes.demo.launch import Demo
@@ -46,6 +50,12 @@ def login(host: Host):
         agent_path=None,
         connect_timeout=5,
     )
+
+
+async def until_live(fleet: Fleet, host_id: str) -> None:
+    async with asyncio.timeout(20):
+        while fleet.hosts[host_id].link.state is not LinkState.LIVE:
+            await asyncio.sleep(0.05)
 
 
 class Watcher:
@@ -257,3 +267,35 @@ async def test_a_launcher_that_dies_leaves_no_process_and_no_keys(number):
     async with asyncio.timeout(10):
         while exists(folder) or exists(f"/proc/{pid}"):
             await asyncio.sleep(0.05)
+
+
+async def test_the_incident_is_diagnosed_from_the_simulated_cloud_and_names_and_nothing_real_is_asked() -> None:
+    """Every port silent, the address named in another region, the instance stopped, its group open."""
+    async with await start_demo(24, 7) as demo:
+        fleet = Fleet(demo.settings.hosts)
+        supervisor = Supervisor(demo.settings, fleet, world=demo.world)
+        running = asyncio.create_task(supervisor.run())
+        incident = next(host for host in demo.settings.hosts if "incident" in host.labels)
+        well = next(host for host in demo.settings.hosts if host.id == "tyo-t4-02")
+        told: list[str] = []
+        try:
+            await until_live(fleet, well.id)
+            evidence = await supervisor.investigate([incident.id, well.id], lambda host_id, _: told.append(host_id))
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+    assert {incident.id, well.id} == set(told)
+    bad = diagnose(evidence[incident.id])
+    assert bad.severity.level is Level.SEV1
+    rows = {verdict.row: verdict for verdict in bad.verdicts}
+    assert set(rows) == {3, 6}
+    assert "us-east-2" in rows[3].statement
+    assert rows[6].next_actions[0].command == (
+        "aws ec2 start-instances --instance-ids i-0123456789abcdef0 --region ap-northeast-1"
+    )
+    ends = {name: end.outcome.value for name, end in bad.layers.items()}
+    assert (ends["egress"], ends["address"], ends["instance"]) == ("pass", "block", "block")
+    assert (ends["security_group"], ends["nacl"], ends["route"]) == ("pass", "pass", "pass")
+    fine = diagnose(evidence[well.id])
+    assert fine.verdicts == ()
+    assert fine.layers["http"].outcome.value == "pass"
