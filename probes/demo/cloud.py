@@ -72,8 +72,8 @@ class DemoAws:
         host = self._hosts.get(target.host_id)
         region = None if host is None else host.labels.get("region")
         if host is None or region in (None, "on-premises"):
-            parts: tuple[str, ...] = (*PARTS, "credentials")
-            unknown = dict.fromkeys(parts, "this simulated host stands in no cloud")
+            unknown: dict[str, str] = {}
+            unknown.update((part, "this simulated host stands in no cloud") for part in (*PARTS, "credentials"))
             return AwsEvidence(region=None, taken_at_wall_s=clock.wall_s(), unknown=unknown)
         number = f"{mix(*host.id.encode()) & 0xFFFFFFFF:08x}"
         incident = INCIDENT_LABEL in host.labels
