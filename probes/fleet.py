@@ -229,10 +229,12 @@ class HostRecord:
 
     def take(self, sample: Brief, line: bytes) -> None:
         """Replace the last sample. Of one that came in a line only the line stays: see ``line``."""
-        whole = sample if isinstance(sample, Sample) else None
-        if whole is None and not line:
+        if line:
+            self.line, self.whole, self._brief = line, None, None
+        elif isinstance(sample, Sample):
+            self.line, self.whole, self._brief = line, sample, sample
+        else:
             raise TypeError("a brief comes with the line it was decoded from")
-        self.line, self.whole, self._brief = line, whole, whole
 
     def age_s(self, now_boot_s: float) -> float | None:
         """Age of the last sample in seconds at most: since it arrived, plus what it had lagged; None without one."""

@@ -61,7 +61,8 @@ def decode_brief(line: bytes) -> BriefLine:
     Raises:
         LineError: as ``decode``, for what is decoded.
     """
-    decoded = _decoded(_brief, line if (tab := line.find(b"\t")) < 0 else line[:tab])
+    tab = line.find(b"\t")
+    decoded = _decoded(_brief, line if tab < 0 else line[:tab])
     if len(getattr(decoded, "gpus", ())) > _MAX_GPUS:
         raise LineError(f"more than {_MAX_GPUS} GPUs in one sample")
     return decoded
