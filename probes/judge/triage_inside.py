@@ -27,6 +27,8 @@ def ssh_way(case: Case) -> tuple[int, str | None] | None:
 
 def look_inside(case: Case, text: str, *lines: str) -> tuple[Action, ...]:
     """Run these lines on the host, by the first way that evidence says is there."""
+    if case.evidence.local:
+        return (Action(f"{text}, here", "; ".join(lines)),)
     way = ssh_way(case)
     if way is not None:
         line = ssh(case.evidence.user, case.address, way[0], "; ".join(lines), way[1])
