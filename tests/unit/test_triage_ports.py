@@ -261,5 +261,5 @@ def test_ports_seen_from_a_jump_host_are_labelled() -> None:
 def test_this_machine_is_looked_at_here() -> None:
     one = verdict(host(reset(), local=True, address="127.0.0.1"), 18)
     assert [(action.text, action.command) for action in one.next_actions] == [
-        ("look at the service openvoice, here", "systemctl status openvoice; docker ps")
+        ("look at the service openvoice, here", "sh -c 'systemctl status openvoice; docker ps'")
     ]
