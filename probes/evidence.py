@@ -333,7 +333,8 @@ class Evidence(Struct, frozen=True, kw_only=True):
     """All that one diagnosis of one host rests on. A part that is None was not gathered; ``notes`` say why.
 
     ``region`` and ``instance_id`` are the labels of the configuration. ``user`` is who logs in there, for the commands.
-    ``gpus_lost`` names GPUs that the last sample calls lost; None: no sample says anything of GPUs.
+    ``local``: it is this machine. ``gpus_lost`` names GPUs that the last sample calls lost; None: no sample says
+    anything of GPUs.
     """
 
     host_id: str
@@ -350,5 +351,6 @@ class Evidence(Struct, frozen=True, kw_only=True):
     inside_why: str = "not asked"
     aws: AwsEvidence | None = None
     user: str | None = None
+    local: bool = False
     gpus_lost: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()

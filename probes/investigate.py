@@ -113,6 +113,7 @@ class Case:
             taken_at_wall_s=self.started_wall_s,
             region=host.labels.get("region") or None,
             instance_id=host.labels.get("instance_id") or None,
+            local=host.local,
             link=None if link is None else live_link(link, self.started_wall_s),
         )
 

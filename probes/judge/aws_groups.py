@@ -83,7 +83,7 @@ def _not_matched(
     references = _ids(rule for rule in fitting if rule.source_group_id)
     only_from = f"; {what} is allowed only from {listed(allowed_from)}" if allowed_from else ""
     if unread:
-        why = evidence.unknown.get(LAYER, "allow ec2:GetManagedPrefixListEntries")
+        why = evidence.unknown.get(LAYER) or "allow ec2:GetManagedPrefixListEntries"
         reason = f"{listed(unread)} allows {what} from a prefix list whose entries could not be read: {why}{only_from}"
         return _judgement(
             outcome=Outcome.UNKNOWN,
@@ -125,7 +125,7 @@ def _not_matched(
 
 
 def _unread(evidence: AwsEvidence) -> LayerJudgement:
-    why = evidence.unknown.get(LAYER, "the security groups were not read")
+    why = evidence.unknown.get(LAYER) or "the security groups were not read"
     return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.FACTS_MISSING, reason=why)
 
 

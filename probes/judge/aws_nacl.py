@@ -61,7 +61,7 @@ def judge_nacl(evidence: AwsEvidence, port: int, protocol: str = "tcp") -> Layer
     """
     acl = evidence.acl
     if acl is None:
-        reason = evidence.unknown.get(LAYER, "the network ACL was not read")
+        reason = evidence.unknown.get(LAYER) or "the network ACL was not read"
         return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.FACTS_MISSING, reason=reason)
     source = source_of(evidence)
     inward = split(acl.entries, Flow(False, protocol, port, port), source.space)

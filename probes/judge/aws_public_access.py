@@ -25,7 +25,7 @@ def judge_public_access(evidence: AwsEvidence) -> LayerJudgement:
         reason = "a private address is not reached through an internet gateway"
         return _judgement(outcome=Outcome.NOT_APPLICABLE, cause=Cause.ALLOWED, reason=reason)
     if block is None:
-        reason = evidence.unknown.get(PART, "VPC Block Public Access was not read")
+        reason = evidence.unknown.get(PART) or "VPC Block Public Access was not read"
         return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.FACTS_MISSING, reason=reason)
     if block.mode == "off":
         return _judgement(outcome=Outcome.PASS, cause=Cause.ALLOWED, reason="VPC Block Public Access is off")

@@ -42,7 +42,7 @@ def judge_routes(evidence: AwsEvidence) -> LayerJudgement:
     """
     table = evidence.routes
     if table is None:
-        reason = evidence.unknown.get(LAYER, "the route table was not read")
+        reason = evidence.unknown.get(LAYER) or "the route table was not read"
         return _judgement(outcome=Outcome.UNKNOWN, cause=Cause.FACTS_MISSING, reason=reason)
     source = source_of(evidence)
     ways, lost = decide(table.routes, source.space)
@@ -51,7 +51,7 @@ def judge_routes(evidence: AwsEvidence) -> LayerJudgement:
     rest = [way for way in ways if way not in good]
     if unread and (good or source.address is not None):
         names = listed([f"{route.destination} to {route.target}" for route in unread])
-        why = evidence.unknown.get(LAYER, "allow ec2:GetManagedPrefixListEntries")
+        why = evidence.unknown.get(LAYER) or "allow ec2:GetManagedPrefixListEntries"
         reason = f"{table.table_id} has routes for prefix lists whose entries could not be read ({names}): {why}"
         return _judgement(
             outcome=Outcome.UNKNOWN, cause=Cause.PREFIX_LIST_UNREAD, reason=reason, matched=_named([], unread)

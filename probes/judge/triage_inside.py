@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from probes.judge.diagnosis import Action
 from probes.judge.triage_case import HTTP_KINDS, ssh_ports, ssh_usable
-from probes.judge.triage_commands import aws, quoted, ssh, ssm
+from probes.judge.triage_commands import aws, command, quoted, ssh, ssm
 
 if TYPE_CHECKING:
     from probes.evidence import PortProbe
@@ -27,6 +27,8 @@ def ssh_way(case: Case) -> tuple[int, str | None] | None:
 
 def look_inside(case: Case, text: str, *lines: str) -> tuple[Action, ...]:
     """Run these lines on the host, by the first way that evidence says is there."""
+    if case.evidence.local:
+        return (Action(f"{text}, here", command("sh -c {lines}", lines="; ".join(lines))),)
     way = ssh_way(case)
     if way is not None:
         line = ssh(case.evidence.user, case.address, way[0], "; ".join(lines), way[1])

@@ -47,13 +47,16 @@ _FITS: Final = {
 def recovery(case: Case, verdicts: Sequence[Verdict], ends: dict[str, LayerState]) -> tuple[Recovery, ...]:
     """The options, the best first; none where nothing fails, or where the fault is on our own side.
 
-    Three of the four are AWS's: they are left out for a host that nothing says is there.
+    Three of the four are AWS's: they are left out for a host that nothing says is there. So is sending traffic back
+    where none of the services takes any.
     """
     rows = {one.row for one in verdicts if one.outcome is Outcome.BLOCK}
     fails = any(port.state not in (PortState.OPEN, PortState.NOT_PROBED) for port in case.ports)
     if case.stopped_by_us or 24 in rows or not (rows or fails):
         return ()
-    options = [_option("rollback", rows, _rollback(case))]
+    options: list[Recovery] = []
+    if in_aws(case) or _serves(case):
+        options.append(_option("rollback", rows, _rollback(case)))
     if in_aws(case):
         options += [
             _option("session_manager", rows, _session_manager(case)),
@@ -125,8 +128,13 @@ def _group_fix(verdicts: Sequence[Verdict], ends: dict[str, LayerState]) -> tupl
     return text, UNKNOWN, None, end.reason
 
 
+def _serves(case: Case) -> bool:
+    """Whether a service among the ports takes traffic that could be sent elsewhere."""
+    return any(port.service.kind in HTTP_KINDS for port in case.ports)
+
+
 def _rollback(case: Case) -> tuple[str, str, str | None, str]:
     text = "rollback: send the traffic back to the old host"
-    if not any(port.service.kind in HTTP_KINDS for port in case.ports):
+    if not _serves(case):
         return text, UNKNOWN, None, "no service among the probed ports that traffic could be sent back for"
     return text, UNKNOWN, None, "whether an old host still runs is not in the evidence"

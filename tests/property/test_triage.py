@@ -183,7 +183,8 @@ evidences = st.builds(
     region=maybe(st.sampled_from(["ap-northeast-1", "us-east-2"])),
     echo=maybe(st.builds(Echo, outcome=st.sampled_from(["reply", "no_reply", "not_measured"]))),
     names=maybe(names), controls=tuples(controls, 2), link=maybe(links), inside=maybe(insides), aws=maybe(facts),
-    user=maybe(words), gpus_lost=maybe(tuples(words, 1)), notes=tuples(words, 1),
+    user=maybe(words), gpus_lost=maybe(tuples(words, 1)), notes=tuples(words, 1), instance_id=maybe(words),
+    local=st.booleans(),
 )  # fmt: skip
 
 

@@ -30,7 +30,6 @@ SSH_SERVICE = 'name = "ssh", kind = "ssh"'
 _INPUT = f"""
     tcp dport {REJECTED} reject
     tcp dport {{ {FILTERED}, {DROPPED} }} drop
-    icmp type echo-request drop
 """
 
 

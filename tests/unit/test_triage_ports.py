@@ -256,3 +256,10 @@ def test_ports_seen_from_a_jump_host_are_labelled() -> None:
     diagnosis = diagnose(found)
     assert outcome(diagnosis, "egress") == "not_applicable"
     assert commands(verdict(found, 18)) == [f"ssh -p 22 -J bastion ubuntu@{X} 'systemctl status backend; docker ps'"]
+
+
+def test_this_machine_is_looked_at_here() -> None:
+    one = verdict(host(reset(), local=True, address="127.0.0.1"), 18)
+    assert [(action.text, action.command) for action in one.next_actions] == [
+        ("look at the service openvoice, here", "sh -c 'systemctl status openvoice; docker ps'")
+    ]

@@ -262,6 +262,7 @@ def test_recovery_without_aws_is_unknown_not_possible() -> None:
 def test_recovery_through_aws_is_not_offered_where_nothing_says_that_the_host_is_there(facts) -> None:
     diagnosis = diagnose(host(*ALL_SILENT, region=None, aws=facts))
     assert [one.option for one in diagnosis.recovery] == ["rollback"]
+    assert diagnose(host(silent(SSH), region=None, aws=facts)).recovery == ()
 
 
 def test_recovery_of_a_stopped_instance_has_no_session() -> None:
