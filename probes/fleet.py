@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from math import isfinite
+from math import isnan
 from typing import TYPE_CHECKING, Final
 
 from probes import clock
@@ -144,9 +144,12 @@ def _share(used: int | None, total: int | None) -> float | None:
 
 def _fix(value: float | None, scale: float, gap: int) -> int:
     """The nearest step, or the gap; what is out of range is clipped below the gap."""
-    if value is None or not isfinite(value):
+    if value is None:
         return gap
-    return int(min(max(value * scale + 0.5, 0.0), gap - 1.0))
+    step = value * scale + 0.5
+    if 0.0 <= step < gap:
+        return int(step)
+    return gap if isnan(step) else 0 if step < 0.0 else gap - 1
 
 
 def _clipped(value: float) -> int:

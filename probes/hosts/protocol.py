@@ -160,6 +160,11 @@ class LineSplitter:
         self._skipping = False
         self.overlong = 0
 
+    @property
+    def between_lines(self) -> bool:
+        """Whether what comes next begins a line."""
+        return not self._buffer and not self._skipping
+
     def feed(self, data: bytes) -> list[bytes]:
         """Return the complete lines, without their newlines (a carriage return before it is dropped too)."""
         end = data.find(b"\n")

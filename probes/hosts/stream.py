@@ -18,7 +18,7 @@ from probes import clock
 from probes.errors import AgentError, LinkError, LostError
 from probes.hosts import agent, bootstrap
 from probes.hosts.frames import FrameDecoder
-from probes.hosts.protocol import JsonDecoder, LineError, LineSplitter, decode_brief
+from probes.hosts.protocol import MAX_LINE_BYTES, JsonDecoder, LineError, LineSplitter, decode_brief
 from probes.hosts.questions import Questions
 from probes.model import Answer, Brief, Hello, LinkState, Note, Processes
 from probes.text import clean, clean_bytes
@@ -184,8 +184,10 @@ class AgentStream:
     # --- reading ---
 
     def _feed(self, data: bytes) -> None:
-        lines = self._splitter.feed(data)
         now = clock.boot_s()
+        if self._waits and self._put_down(data, now):
+            return
+        lines = self._splitter.feed(data)
         if self._flooded(len(data), len(lines), now):
             return
         if self._splitter.overlong != self._overlong_seen:
@@ -200,6 +202,20 @@ class AgentStream:
                 self._use(self._decoder, line, now)
         if self._decoder is None:
             self._count_noise(len(data))
+
+    def _put_down(self, data: bytes, now: float) -> bool:
+        """Put down what is one whole sample, as nearly every read is; kept as it came, since a copy would cost more."""
+        if (
+            self._intake is None
+            or not data.startswith(_SAMPLE)
+            or data.find(b"\n") != len(data) - 1
+            or len(data) > MAX_LINE_BYTES
+            or not self._splitter.between_lines
+        ):
+            return False
+        if not self._flooded(len(data), 1, now):
+            self._intake.put(self, data, now)
+        return True
 
     def _count_noise(self, size: int) -> None:
         self._noise_bytes += size

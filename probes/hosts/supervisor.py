@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _TICK_S: Final = 1.0
-_SLICES: Final = 20
+_SLICES: Final = 10
 #: a tick this much later than planned on the suspend-counting clock, but not on the other, is a suspend
 _SLEPT_S: Final = 3.0
 _CLOSE_S: Final = 5.0
