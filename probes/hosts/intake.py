@@ -1,8 +1,8 @@
 """Sample lines that wait up to a tenth of a second, to be worked off together.
 
 Decoding and storing one line among other work finds nothing of what it needs in the processor's caches: measured at
-1,000 hosts x 1 Hz it costs two to three times what the same line costs behind another one. So lines are only put down when
-they arrive, with their time, and the supervisor's timer works off all that came since its last turn.
+1,000 hosts x 1 Hz it costs two to three times what the same line costs behind another one. So lines are only put down
+when they arrive, with their time, and the supervisor's timer works off all that came since its last turn.
 """
 
 from __future__ import annotations
