@@ -11,6 +11,7 @@ of 3 KB the first part has a quarter; the rest, kept as bytes, costs a tenth of 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar, cast
 
 import msgspec
@@ -41,8 +42,15 @@ class LineDecoder(Protocol):
         ...
 
 
-_brief: Final = msgspec.json.Decoder(BriefLine)
-_more: Final = msgspec.json.Decoder(More)
+@cache
+def _brief() -> msgspec.json.Decoder[BriefLine]:
+    """Made when the first line comes: that takes 3 ms, which the first paint need not wait for."""
+    return msgspec.json.Decoder(BriefLine)
+
+
+@cache
+def _more() -> msgspec.json.Decoder[More]:
+    return msgspec.json.Decoder(More)
 
 
 def decode(line: bytes) -> Line:
@@ -62,7 +70,7 @@ def decode_brief(line: bytes) -> BriefLine:
         LineError: as ``decode``, for what is decoded.
     """
     tab = line.find(b"\t")
-    decoded = _decoded(_brief, line if tab < 0 else line[:tab])
+    decoded = _decoded(_brief(), line if tab < 0 else line[:tab])
     if len(getattr(decoded, "gpus", ())) > _MAX_GPUS:
         raise LineError(f"more than {_MAX_GPUS} GPUs in one sample")
     return decoded
@@ -105,7 +113,7 @@ def _whole(brief: Brief, line: bytes) -> Sample:
     _, tab, text = line.partition(b"\t")
     if not tab:
         raise LineError("a sample without its second part")
-    more = _decoded(_more, text)
+    more = _decoded(_more(), text)
     if len(more.gpus) != len(brief.gpus):
         raise LineError(f"details of {len(more.gpus)} GPUs for {len(brief.gpus)}")
     said = _fields(brief)
