@@ -381,7 +381,11 @@ def test_why_docker_failed(said: str, reason: str) -> None:
 def test_gpu_fields_stand_in_the_order_of_the_model() -> None:
     brief = model.GpuBrief.__struct_fields__
     assert brief == ("index", *agent.GPU_BRIEF_FIELDS, "missing")
-    assert model.Gpu.__struct_fields__ == (*brief, "uuid", "name", *agent.GPU_MORE_FIELDS, "mig")
+    more = model.GpuMore.__struct_fields__
+    assert more == ("uuid", "name", *agent.GPU_MORE_FIELDS, "mig")
+    assert model.Gpu.__struct_fields__ == (*brief, *more)
+    assert model.Cpu.__struct_fields__ == (*model.CpuBrief.__struct_fields__, *model.CpuMore.__struct_fields__)
+    assert (len(brief), len(model.CpuBrief.__struct_fields__)) == (agent.GPU_BRIEF, agent.CPU_BRIEF)
 
 
 def test_the_builders_make_lines_the_watcher_decodes() -> None:
