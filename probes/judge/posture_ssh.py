@@ -27,25 +27,53 @@ _NO_ROOT: Final = Action("set PermitRootLogin no, then reload", _RELOAD)
 
 def ssh_lines(inside: Inside | None, inside_why: str, ports: Sequence[PortProbe]) -> list[PostureLine]:
     """Two lines: key-only, and root login."""
-    settings = inside.sshd if inside is not None else None
-    if settings is not None:
-        return [_keys_by_settings(settings), _root_by_settings(settings)]
-    why = (inside.sshd_why or "sshd's settings were not read") if inside is not None else inside_why
     asked = [
         port
         for port in ports
         if port.service.kind is ServiceKind.SSH and port.ssh is not None and port.ssh.auth_methods is not None
     ]
+    settings = inside.sshd if inside is not None else None
+    if settings is not None:
+        other = next((port for port in asked if _offers_passwords(port) != _takes_passwords(settings)), None)
+        if other is None:
+            return [_keys_by_settings(settings), _root_by_settings(settings)]
+        # `sshd -T` reads the standard file, and no Match block: the server in front of us may run with other settings
+        why = f"sshd -T ({_said(settings)}) does not fit what the server on {other.service.port} offers"
+        return [
+            *(_keys_by_offer(port) for port in asked),
+            not_checked(CHECK, "SSH by key only", f"{why}: another file of settings, or a Match block"),
+            not_checked(CHECK, "root login", f"{why}: its settings are not known"),
+        ]
+    why = (inside.sshd_why or "sshd's settings were not read") if inside is not None else inside_why
     root = not_checked(CHECK, "root login", f"{why}; what a server offers does not tell who may log in")
     if not asked:
         return [not_checked(CHECK, "SSH by key only", f"{why}; no SSH server was asked what it offers"), root]
     return [*(_keys_by_offer(port) for port in asked), root]
 
 
-def _keys_by_settings(settings: Mapping[str, str]) -> PostureLine:
-    password = settings.get("passwordauthentication")
+def _ways(settings: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Whether passwords are taken, plainly and by dialogue, in sshd's own words."""
     keyboard = settings.get("kbdinteractiveauthentication") or settings.get("challengeresponseauthentication")
-    said = f"sshd -T: passwordauthentication {password}, kbdinteractiveauthentication {keyboard}"
+    return settings.get("passwordauthentication"), keyboard
+
+
+def _said(settings: Mapping[str, str]) -> str:
+    password, keyboard = _ways(settings)
+    return f"passwordauthentication {password}, kbdinteractiveauthentication {keyboard}"
+
+
+def _takes_passwords(settings: Mapping[str, str]) -> bool:
+    return "yes" in _ways(settings)
+
+
+def _offers_passwords(port: PortProbe) -> bool:
+    methods = (port.ssh.auth_methods if port.ssh is not None else None) or ()
+    return any(one in _BY_PASSWORD for one in methods)
+
+
+def _keys_by_settings(settings: Mapping[str, str]) -> PostureLine:
+    password, keyboard = _ways(settings)
+    said = f"sshd -T: {_said(settings)}"
     if password == "yes" or keyboard == "yes":  # noqa: S105 - a setting, not a secret
         return _fail("SSH by key only", "sshd takes passwords", Exposure.HIGH, said, _KEYS_ONLY)
     if password == "no" and keyboard == "no":  # noqa: S105 - a setting, not a secret

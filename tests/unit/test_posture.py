@@ -158,6 +158,24 @@ def test_b2_from_the_settings() -> None:
     assert line(keyed, "B2", "root login").exposure is Exposure.LOW
 
 
+@pytest.mark.parametrize(
+    ("takes", "methods", "offer"),
+    [("yes", ("publickey",), Checked.PASS), ("no", ("publickey", "password"), Checked.FAIL)],
+)
+def test_b2_settings_that_do_not_fit_the_server_in_front_of_us_are_not_believed(
+    takes: str, methods: tuple[str, ...], offer: Checked
+) -> None:
+    """`sshd -T` reads the standard file: a server that runs with another one is another matter."""
+    server = opened(SSH, ssh=SshProbe(opening=Opening.BANNER, auth_methods=methods))
+    found = lines(host(server, inside=inside(sshd={**KEYS, "passwordauthentication": takes})), "B2")
+    assert {one.subject: one.outcome for one in found} == {
+        "SSH by key only (22)": offer,
+        "SSH by key only": Checked.NOT_CHECKED,
+        "root login": Checked.NOT_CHECKED,
+    }
+    assert all("does not fit" in one.statement for one in found if one.outcome is Checked.NOT_CHECKED)
+
+
 def test_b2_half_of_the_settings_is_not_checked() -> None:
     half = host(inside=inside(sshd={"passwordauthentication": "no"}))
     assert [one.outcome for one in lines(half, "B2")] == [Checked.NOT_CHECKED, Checked.NOT_CHECKED]
