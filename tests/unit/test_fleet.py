@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probes.fleet import HISTORY_LEN, MAX_EVENTS, Fleet, History, new_link
+from probes.fleet import MAX_EVENTS, Fleet, new_link
+from probes.history import HISTORY_LEN, History
 from probes.model import Cpu, Health, Host, LinkState, PortState, Sample, Service, ServiceState, Severity, Xid
 from tests.support.fleets import gpu, hello
 from tests.support.fleets import sample as any_sample

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probes.config import Settings
-from probes.fleet import HISTORY_LEN
+from probes.history import HISTORY_LEN
 from tests.support.screens import NOW_S, busy_fleet
 from tui.glyphs import ASCII, UNICODE
 from tui.widgets.lines import View

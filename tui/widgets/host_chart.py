@@ -12,7 +12,7 @@ from tui.widgets.strip_chart import window_of
 from tui.widgets.vitals import rates_of
 
 if TYPE_CHECKING:
-    from probes.fleet import History
+    from probes.history import History
     from tui.widgets.lines import View
     from tui.widgets.strip_chart import Point
 

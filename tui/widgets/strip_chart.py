@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from probes.fleet import HISTORY_LEN
+from probes.history import HISTORY_LEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
