@@ -34,7 +34,8 @@ def ssh_lines(inside: Inside | None, inside_why: str, ports: Sequence[PortProbe]
     ]
     settings = inside.sshd if inside is not None else None
     if settings is not None:
-        other = next((port for port in asked if _offers_passwords(port) != _takes_passwords(settings)), None)
+        takes = _takes_passwords(settings)
+        other = next((port for port in asked if takes is not None and _offers_passwords(port) != takes), None)
         if other is None:
             return [_keys_by_settings(settings), _root_by_settings(settings)]
         # `sshd -T` reads the standard file, and no Match block: the server in front of us may run with other settings
@@ -62,8 +63,10 @@ def _said(settings: Mapping[str, str]) -> str:
     return f"passwordauthentication {password}, kbdinteractiveauthentication {keyboard}"
 
 
-def _takes_passwords(settings: Mapping[str, str]) -> bool:
-    return "yes" in _ways(settings)
+def _takes_passwords(settings: Mapping[str, str]) -> bool | None:
+    """None where the settings do not name both ways."""
+    ways = _ways(settings)
+    return True if "yes" in ways else False if ways == ("no", "no") else None
 
 
 def _offers_passwords(port: PortProbe) -> bool:

@@ -176,6 +176,13 @@ def test_b2_settings_that_do_not_fit_the_server_in_front_of_us_are_not_believed(
     assert all("does not fit" in one.statement for one in found if one.outcome is Checked.NOT_CHECKED)
 
 
+def test_b2_settings_that_say_nothing_of_passwords_contradict_nobody() -> None:
+    server = opened(SSH, ssh=SshProbe(opening=Opening.BANNER, auth_methods=("publickey", "password")))
+    evidence = host(server, inside=inside(sshd={"permitrootlogin": "yes"}))
+    assert line(evidence, "B2", "root login").outcome is Checked.FAIL
+    assert line(evidence, "B2", "SSH by key only").outcome is Checked.NOT_CHECKED
+
+
 def test_b2_half_of_the_settings_is_not_checked() -> None:
     half = host(inside=inside(sshd={"passwordauthentication": "no"}))
     assert [one.outcome for one in lines(half, "B2")] == [Checked.NOT_CHECKED, Checked.NOT_CHECKED]
