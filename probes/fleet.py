@@ -29,7 +29,7 @@ from probes.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 MAX_EVENTS: Final = 1000
 #: events one host may cause by what it says of itself, per window
@@ -298,11 +298,6 @@ class Fleet:
         """Append to the event log."""
         self.events.append(Event(clock.wall_s(), clock.boot_s(), host_id, severity, kind, text))
         self.event_count += 1
-
-    def services_of(self, host_id: str) -> Sequence[ServiceState]:
-        """The last probe of each configured service, in configured order; never probed ones are left out."""
-        record = self.hosts[host_id]
-        return [record.services[s.name] for s in record.host.services if s.name in record.services]
 
 
 def _way_to(host: Host) -> tuple[object, ...]:

@@ -24,8 +24,3 @@ def target_of(host: Host, address: str, region: str | None = None) -> Target:
         instance_id=host.labels.get("instance_id") or None,
         region=region or host.labels.get("region") or None,
     )
-
-
-def expected_addresses(host: Host) -> tuple[str, ...]:
-    """The addresses the host should have: its label ``address``, several separated by commas."""
-    return tuple(part.strip() for part in host.labels.get("address", "").split(",") if part.strip())

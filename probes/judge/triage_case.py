@@ -270,11 +270,6 @@ def is_loopback(address: str) -> bool:
         return address == "localhost"
 
 
-def is_wildcard(address: str) -> bool:
-    """Whether a listener takes connections on every address."""
-    return address in ("0.0.0.0", "::", "*", "[::]")  # noqa: S104 - compared with, not bound to
-
-
 def public(address: str) -> bool:
     """Whether an address can only be reached through the internet."""
     one = parsed(address)

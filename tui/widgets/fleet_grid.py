@@ -207,14 +207,6 @@ class FleetGrid(ScrollView, can_focus=True):
         self.refresh_line(at)
         self._show_line(at)
 
-    def go_to_host(self, host_id: str) -> bool:
-        """Put the cursor on a host; False when it is not shown."""
-        at = self.board.at(host_id)
-        if at is None:
-            return False
-        self.go_to(at)
-        return True
-
     def _show_line(self, at: int) -> None:
         top, height = self.scroll_offset.y, self.size.height
         if height < 1:
