@@ -1,4 +1,4 @@
-"""The engine's own process: ``python -m benchmarks.worker`` reads a ``Job`` from stdin and writes what happens to stdout.
+"""The engine's own process: ``python -m benchmarks.worker`` reads a ``Job`` from stdin, writes what happens to stdout.
 
 The end of stdin cancels, so that nothing goes on when the dashboard is gone. Only this process's event loop sends
 requests; it draws nothing, parses no agent and stores no result.
