@@ -67,6 +67,7 @@ class Call:
         "reused",
         "sent_ns",
         "spans",
+        "tunnelled",
     )
 
     def __init__(self, client: Client) -> None:
@@ -81,6 +82,7 @@ class Call:
         self.reused = False
         self.sent_ns: int | None = None
         self.spans: dict[str, float] = {}
+        self.tunnelled = client.tunnelled
 
     def enter(self, phase: str, limit_s: float | None = None) -> None:
         """A part of the request begins, which has a time limit of its own or the one of the whole."""
@@ -214,6 +216,8 @@ class Client:
         parts = urlsplit(endpoint.base_url)
         #: whom we think we talk to: what a certificate must be for
         self.name = parts.hostname or ""
+        #: whether what we dial is the near end of a tunnel of ours
+        self.tunnelled = endpoint.dial is not None
         self._tls = parts.scheme == "https"
         host = parts.netloc.rpartition("@")[2]
         self._prefix = quote(parts.path.rstrip("/"), safe=_SAFE)
@@ -336,7 +340,7 @@ class Client:
                     data=request.body,
                     headers=request.headers,
                     allow_redirects=False,
-                    server_hostname=self.name if self._tls and self._endpoint.dial is not None else None,
+                    server_hostname=self.name if self._tls and self.tunnelled else None,
                 )
                 if response.status not in ok:
                     raise refused(call, response, await _excerpt(response))

@@ -135,6 +135,10 @@ def _not_connected(error: aiohttp.ClientConnectorError, call: Call) -> CallFaile
     cause = error.os_error
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         cause = error.certificate_error
+    if call.tunnelled and isinstance(cause, ConnectionRefusedError):
+        # its near end is ours: the server may be as well as ever
+        detail = "the SSH tunnel is gone: its connection to the host was lost"
+        return CallFailed(Outcome.TRANSPORT, Side.CLIENT, detail, call=call)
     if isinstance(cause, Unresolved):
         detail = str(cause)
     elif isinstance(cause, ssl.SSLError) and cause.reason in _NOT_TLS:
