@@ -8,16 +8,14 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import msgspec
 
 from benchmarks.model import Sample
 from benchmarks.store_errors import shown, store_error
-
-if TYPE_CHECKING:
-    from typing import BinaryIO
 
 #: what one run may write; a run at the highest trusted rate for the longest time stays below
 MAX_BYTES: Final = 512 * 1024 * 1024
@@ -38,7 +36,7 @@ class SampleWriter:
         self._room = max_bytes
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
         self._phase: str | None = None
         self._left_out = 0
         self._left_out_why = ""
@@ -78,8 +76,9 @@ class SampleWriter:
 
     def _finish(self, folder: Path) -> tuple[str | None, str]:
         self._write(folder)
+        left_out = f"{self._left_out} samples not saved: {self._left_out_why}" if self._left_out else ""
         if self._file is None:
-            return None, self._problem
+            return None, self._problem or left_out
         try:
             with self._file:
                 os.fsync(self._file.fileno())
@@ -87,7 +86,6 @@ class SampleWriter:
         except OSError as error:
             self._give_up(folder, error)
             return None, self._problem
-        left_out = f"{self._left_out} samples not saved: {self._left_out_why}" if self._left_out else ""
         return self._name, left_out
 
     def _leave_out(self, why: str) -> None:
@@ -100,16 +98,17 @@ class SampleWriter:
         try:
             if self._file is None:
                 self._file = self._make(folder)
-            self._file.write(self._buffer)
-            self._file.flush()
+            rest = memoryview(bytes(self._buffer))
+            while rest:  # a disk that is nearly full takes a part first
+                rest = rest[self._file.write(rest) :]
         except OSError as error:
             self._give_up(folder, error)
         self._buffer.clear()
 
-    def _make(self, folder: Path) -> BinaryIO:
+    def _make(self, folder: Path) -> FileIO:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = self._temporary(folder)
-        return os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+        return FileIO(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
     def _temporary(self, folder: Path) -> Path:
         return folder / f".{self._name}.part"
