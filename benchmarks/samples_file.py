@@ -74,6 +74,14 @@ class SampleWriter:
             self._closed = (None, "") if self._folder is None else self._finish(self._folder)
         return self._closed
 
+    def abandon(self) -> None:
+        """Leave no file behind: the run came to nothing. Raises nothing."""
+        if self._closed is None:
+            self._closed = (None, "")
+            if self._folder is not None:
+                self._remove(self._folder)
+        self._folder = None
+
     def _finish(self, folder: Path) -> tuple[str | None, str]:
         self._write(folder)
         left_out = f"{self._left_out} samples not saved: {self._left_out_why}" if self._left_out else ""
@@ -118,6 +126,9 @@ class SampleWriter:
         no_space = error.errno in (errno.ENOSPC, errno.EDQUOT)
         why = "no space left" if no_space else error.strerror or type(error).__name__
         self._problem = f"samples not saved: {why}"
+        self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()

@@ -70,6 +70,17 @@ def test_without_a_sample_there_is_no_file(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_a_run_that_came_to_nothing_leaves_nothing(tmp_path):
+    writer = SampleWriter(tmp_path, RUN)
+    writer.add(sample(1, "warmup"))
+    writer.add(sample(2))
+    writer.abandon()
+    writer.abandon()
+    writer.add(sample(3))
+    assert writer.close() == (None, "")
+    assert names(tmp_path) == []
+
+
 def test_its_size_is_bounded_and_what_was_left_out_is_counted(tmp_path):
     writer = SampleWriter(tmp_path, RUN, max_bytes=1000)
     for i in range(100):
