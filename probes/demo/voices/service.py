@@ -186,7 +186,7 @@ class Service:
             asked.begun_s = begun_s = self._clock.now_s()
             self._busy(1)
             try:
-                work_s = behaviour.work_s(number, reply.chars, cold=reply.cold)
+                work_s = behaviour.work_s(number, reply.chars, cold=reply.cold) + reply.after_s
                 await self._until(behaviour, begun_s, work_s)
                 if reply.pieces is not None:
                     await self._stream(reply, asked, wire, behaviour, work_s)
