@@ -79,6 +79,14 @@ def kpis(
     )
 
 
+def target_kpis(
+    response: MetricResult, values_s: Sequence[float], intended: int, *, target_s: float
+) -> tuple[Kpi, ...]:
+    """The median against a target and the share within it: for what has no baseline. Arguments as for ``kpis``."""
+    time, *_, achievement = kpis(response, values_s, intended, target_s=target_s)
+    return time, achievement
+
+
 def _against_baseline(p50_s: float | None, target_s: float, baseline_s: float, missing: dict[str, str]) -> list[Kpi]:
     """Improvement, negative where it became slower, and multiplier; their targets follow from the target in seconds."""
     missing = dict(missing)
