@@ -60,6 +60,8 @@ class ApiLatencyOptions(Struct, frozen=True):
 
     target_s: float = 0.05
     """Response time that is an A; half of it is S, twice B, four times C."""
+    path: str = ""
+    """What is asked for with GET; empty: the service's own health path."""
 
 
 class LlmOptions(Struct, frozen=True):
