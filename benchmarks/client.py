@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import socket
 import ssl
 import time
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from benchmarks.context import Endpoint
 
 __all__ = ["CallFailed", "Client", "Reply", "Streaming"]
+
+log = logging.getLogger(__name__)
 
 Param = str | int | float | bool
 _SUCCESS: Final = range(200, 300)
@@ -273,6 +276,10 @@ class Client:
             if self._session is not None:
                 async with asyncio.timeout(_CLOSE_S):
                     await self._session.close()
+        except TimeoutError:
+            log.warning(
+                "a connection to %s did not close in %g s: the other side takes nothing more", self.name, _CLOSE_S
+            )
         finally:
             self._contexts.close()
             await self._resolver.close()
