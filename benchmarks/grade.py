@@ -89,7 +89,8 @@ def worse(one: Letter, other: Letter) -> Letter:
 
 def letter_of(value: float, ladder: Ladder) -> Letter:
     """The letter of a value; boundaries belong to the better letter."""
-    for letter, bound in (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c)):
+    steps: tuple[tuple[Letter, float], ...] = (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c))
+    for letter, bound in steps:
         if (value <= bound) if ladder.better == "lower" else (value >= bound):
             return letter
     return "D"
