@@ -91,7 +91,7 @@ def assemble(
         spans=_spans(samples),
         kpis=(
             *_kpis(definition, options, metrics, samples, counts),
-            *_projected(job.host, definition, options, metrics),
+            *_projected(job.host, options, metrics),
         ),
         gpu=GpuUse(missing={"readings": _NO_AGENT}),
         errors=record.errors,
