@@ -266,5 +266,3 @@ def _number(raw: bytes, at: int, size: int) -> int:
 def _padded(size: int) -> int:
     """Chunks begin at even places."""
     return size + (size & 1)
-
-

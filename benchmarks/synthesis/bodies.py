@@ -88,7 +88,9 @@ def from_json(body: bytes, path: str) -> bytes:
             found = None
     if not isinstance(found, str) or not found:
         said = words_of(body)
-        raise NotAudioError(f'no audio at "{clean(path, 60)}" of the answer' + (f': "{clean(said, 120)}"' if said else ""))
+        raise NotAudioError(
+            f'no audio at "{clean(path, 60)}" of the answer' + (f': "{clean(said, 120)}"' if said else "")
+        )
     return from_base64(found)
 
 

@@ -12,7 +12,17 @@ from msgspec import Struct
 from benchmarks.errors import BenchError
 from benchmarks.model import Side
 from benchmarks.synthesis.bodies import from_openvoice
-from benchmarks.synthesis.speaker import ONE_REQUEST, WHOLE_FILE, Found, Spoken, ask, decoded, listed, not_ready, wrong_kind
+from benchmarks.synthesis.speaker import (
+    ONE_REQUEST,
+    WHOLE_FILE,
+    Found,
+    Spoken,
+    ask,
+    decoded,
+    listed,
+    not_ready,
+    wrong_kind,
+)
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -59,9 +69,7 @@ class OpenVoice:
         check_ready(health, native=self._native)
         if not self._native and self._wishes.speed != 1.0:
             step = "leave --speed out"
-            raise BenchError(
-                "this flavour of OpenVoice has no speed", layer="plan", next_step=step, side=Side.CLIENT
-            )
+            raise BenchError("this flavour of OpenVoice has no speed", layer="plan", next_step=step, side=Side.CLIENT)
         where = f"{self._prefix}{'/voice-clone' if self._native else '/api'}/profiles"
         profile = choose(await profiles(self._client, where, _WHAT), self._wishes.style)
         self._profile = profile.id

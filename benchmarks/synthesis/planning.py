@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from msgspec import Struct, structs
 
@@ -13,6 +13,7 @@ from benchmarks.model import Load, RunSpec, Side
 from benchmarks.synthesis import backend
 from benchmarks.synthesis.template import digest_of, template_of
 from benchmarks.synthesis.texts import FIXED, QUICK, checked_text
+from benchmarks.ways import checked_url
 from probes.model import ServiceKind
 from probes.text import clean
 
@@ -144,7 +145,7 @@ def _target(service: Service, chosen: dict[str, str]) -> _Target:
 
 
 def _at_url(url: str, chosen: dict[str, str]) -> _Target:
-    _check_url(url)
+    url = checked_url(url)
     kind, through = chosen["kind"], chosen["through"]
     if chosen["template"]:
         if kind != "auto":
@@ -157,21 +158,6 @@ def _at_url(url: str, chosen: dict[str, str]) -> _Target:
     if kind == "backend":
         return _Target(kind, _backend_way(through, ""), url=url)
     return _Target(kind, _only_direct(through), url=url)
-
-
-def _check_url(url: str) -> None:
-    """A base URL that may stand in results: nothing secret in it."""
-    try:
-        parts = urlsplit(url)
-        fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        raise _wrong("not a URL", "such as http://127.0.0.1:50021") from None
-    if not fine or not url.isprintable() or " " in url:
-        raise _wrong("not a URL with http or https and a host", "such as http://127.0.0.1:50021")
-    if "@" in parts.netloc:
-        raise _wrong("a URL with a user or password would stand in the results", "use a template with env:NAME")
-    if parts.query or parts.fragment:
-        raise _wrong("a base URL has no query", "leave out what stands behind the ? or #")
 
 
 def _backend_of(host: Host) -> Service:
@@ -266,6 +252,8 @@ def _cases(request: Request, options: Mapping[str, Any]) -> tuple[Case, ...]:
         configured = options.get("texts")
         given = tuple(cast("list[str]", configured)) if isinstance(configured, list | tuple) else ()
     for text in given:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] - the configuration's
+            raise _wrong("[bench.synthesis] texts has something else than text", "a list of texts in quotes")
         checked_text(text)
     cases = cases_of(given, FIXED if request.mode == "full" else (QUICK,))
     return cases[:1] if request.mode == "check" else cases

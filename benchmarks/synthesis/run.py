@@ -25,7 +25,7 @@ from probes.model import ServiceKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.context import Context
+    from benchmarks.context import Context, Endpoint
     from benchmarks.model import RunSpec, Sample
     from benchmarks.synthesis.audio import Sound
     from benchmarks.synthesis.speaker import Speaker, Spoken
@@ -56,7 +56,7 @@ class Synthesis:
         """See ``Benchmark``. A cold run ends here where it would not be cold."""
         service = self._service()
         endpoint = await self._context.endpoint(service, self._spec.url)
-        speaker = await self._connect(service)
+        speaker = await self._connect(service, endpoint)
         try:
             found = await speaker.discover()
             if self._spec.temperature == "cold":
@@ -132,8 +132,7 @@ class Synthesis:
         try:
             sound = await examine(spoken)
             check_sound(sound, text, self._speed)
-            if self._others.get(sound.fingerprint, text) != text:
-                raise NotAudioError(_SAME)
+            self._check_own(sound, text)
         except NotAudioError as error:
             return Done(
                 Outcome.INVALID_BODY,
@@ -160,6 +159,11 @@ class Synthesis:
 
     # --- parts ---
 
+    def _check_own(self, sound: Sound, text: str) -> None:
+        """Whether another text sounded the same before."""
+        if self._others.get(sound.fingerprint, text) != text:
+            raise NotAudioError(_SAME)
+
     def _ready(self) -> Speaker:
         if self._speaker is None:
             raise RuntimeError("preflight comes first")
@@ -174,9 +178,8 @@ class Synthesis:
             raise BenchError(f"{self._context.host.id} has no service {name}", layer="plan", side=Side.CLIENT)
         return service
 
-    async def _connect(self, service: Service | None) -> Speaker:
+    async def _connect(self, service: Service | None, endpoint: Endpoint) -> Speaker:
         spec, options = self._spec, self._spec.options
-        endpoint = await self._context.endpoint(service, spec.url)
         kind = str(options["kind"])
         chosen: template.Template | None = None
         headers: dict[str, str] = {}
@@ -218,7 +221,8 @@ class Synthesis:
         service = self._service()
         if failed.status == 404 and service is not None and service.kind is ServiceKind.OPENAI:
             # a language model: one of the services that are tried when nobody names one
-            return NotMeasurableError(f"{service.name} has no /v1/audio/speech: {said}", "it may be a language model")
+            step = "it may be a language model: leave it to the benchmark for those"
+            return NotMeasurableError(f"{service.name} has no /v1/audio/speech: {said}", next_step=step)
         step = "is it the right kind of service, way, style and model?"
         return BenchError(f"the service refuses to speak: {said}", layer="service", next_step=step, side=failed.side)
 
@@ -274,10 +278,12 @@ def totals_of(samples: Sequence[Sample], window_s: float) -> dict[str, float | N
 async def _be_cold(speaker: Speaker) -> None:
     warm = await speaker.is_warm()
     if warm is None:
-        raise NotMeasurableError("cold: this engine does not tell whether a style is loaded", "see the warm run")
+        raise NotMeasurableError(
+            "cold: this engine does not tell whether a style is loaded", next_step="see the warm run"
+        )
     if warm:
         step = "restart the engine yourself to measure it cold"
-        raise NotMeasurableError("cold: the style was loaded before this run", step)
+        raise NotMeasurableError("cold: the style was loaded before this run", next_step=step)
 
 
 def _prefix(service: Service | None, kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
@@ -97,7 +97,6 @@ class Wishes:
     speed: float = 1.0
     model: str | None = None
     format: str = "wav"
-    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 async def ask(client: Client, path: str, what: str, params: Mapping[str, str | int] | None = None) -> bytes:

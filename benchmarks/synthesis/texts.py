@@ -90,7 +90,7 @@ def check_sound(sound: Sound, text: str, speed: float = 1.0) -> None:
     shortest, longest = plausible_s(text, speed)
     if not shortest <= sound.seconds <= longest:
         raise NotAudioError(
-            f"{sound.seconds:.2f} s of audio for {len(text)} characters; plausible are {shortest:.2f} to {longest:.2f} s"
+            f"{sound.seconds:.2f} s of audio for {len(text)} characters (plausible: {shortest:.2f} to {longest:.2f} s)"
         )
 
 
