@@ -231,9 +231,7 @@ def _kpis(
     return (*fixed, *kpi.figure_kpis(metrics, options.kpi.get(definition.id, {})))
 
 
-def _projected(
-    host: Host, definition: Definition, options: BenchOptions, metrics: dict[str, MetricResult]
-) -> list[Kpi]:
+def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResult]) -> list[Kpi]:
     """What was projected for the host's instance type beside what was measured (E7)."""
     instance_type = host.labels.get("instance_type", "")
     lines: list[Kpi] = []
