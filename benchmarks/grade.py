@@ -100,7 +100,8 @@ def worse(one: Letter, other: Letter) -> Letter:
 
 def letter_of(value: float, ladder: Ladder) -> Letter:
     """The letter of a value; boundaries belong to the better letter."""
-    for letter, bound in (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c)):
+    steps: tuple[tuple[Letter, float], ...] = (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c))
+    for letter, bound in steps:
         if (value <= bound) if ladder.better == "lower" else (value >= bound):
             return letter
     return "D"
@@ -236,7 +237,8 @@ def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_ca
     if mode == "quick" and letters and set(letters) == {"S"}:
         caps.append(Cap(_QUICK_CAP, f"quick mode: at most {_QUICK_CAP}"))
     caps += failure_caps
-    letter = worst_letter([*letters, *(cap.letter for cap in caps)])
+    all_letters: list[Letter] = [*letters, *(cap.letter for cap in caps)]
+    letter = worst_letter(all_letters)
     return Grade(
         letter,
         policy_id,

@@ -79,6 +79,6 @@ class Suite:
     @property
     def letter(self) -> Letter | None:
         """The worst letter; None while a run has none."""
-        letters = [result.grade.letter for result in self.results]
-        known = [letter for letter in letters if letter is not None]
+        letters: list[Letter | None] = [result.grade.letter for result in self.results]
+        known: list[Letter] = [letter for letter in letters if letter is not None]
         return worst_letter(known) if len(known) == len(letters) else None
