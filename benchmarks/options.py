@@ -6,7 +6,7 @@ result: where one is needed, ``$NAME`` names the environment variable that has i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 from msgspec import Struct, field
@@ -60,6 +60,8 @@ class ApiLatencyOptions(Struct, frozen=True):
 
     target_s: float = 0.05
     """Response time that is an A; half of it is S, twice B, four times C."""
+    path: str = ""
+    """What is asked for with GET; empty: the service's own health path."""
 
 
 class LlmOptions(Struct, frozen=True):
@@ -116,7 +118,7 @@ class BenchOptions(Struct, frozen=True, rename={"api_latency": "api-latency"}):
     command: CommandOptions = field(default_factory=CommandOptions)
     projections: dict[str, dict[str, float]] = {}
 
-    def table(self, benchmark_id: str) -> dict[str, Any]:
+    def for_benchmark(self, benchmark_id: str) -> dict[str, Any]:
         """The benchmark's own table as plain JSON, as its planner gets it; empty: it has none."""
         if benchmark_id not in {"synthesis", "api-latency", "llm", "command"}:
             return {}
@@ -176,6 +178,16 @@ def mistakes_in(settings: Settings) -> list[str]:
     return []
 
 
+_PRODUCTION: Final = frozenset({"production", "prod"})
+_NO: Final = frozenset({"", "no", "false", "0", "off"})
+
+
 def is_production(host: Host) -> bool:
-    """Whether a host is labelled production: ``env = "production"``. Such a host asks before it is loaded."""
-    return host.labels.get("env", "").strip().lower() in {"production", "prod"}
+    """Whether a host is said to be production, and so asks before it is loaded.
+
+    A label has that value (``env = "production"``) or that name (``production = "true"``), or a group is called so.
+    """
+    values = {value.strip().casefold() for value in host.labels.values()}
+    named = {name.casefold() for name, value in host.labels.items() if value.strip().casefold() not in _NO}
+    groups = {group.casefold() for group in host.groups}
+    return bool(_PRODUCTION & (values | named | groups))

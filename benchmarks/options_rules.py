@@ -196,7 +196,9 @@ SYNTHESIS: Final = Table(
         "templates": MapOf(_TEMPLATE, "names with their requests", _WORD),
     }
 )
-API_LATENCY: Final = Table({"target_s": _SECONDS})
+API_LATENCY: Final = Table(
+    {"target_s": _SECONDS, "path": Text("a path that starts with /", re.compile(r"|/[!-~]*"), 2048, empty=True)}
+)
 LLM: Final = Table(
     {
         "model": Text("the name of a model", max_len=256, empty=True),

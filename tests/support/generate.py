@@ -145,8 +145,8 @@ What is watched; without any, this machine. Options: {_names(_HOST)}. Only `id` 
 is left out, and what else is left out comes from ssh_config. `proxy_jump = "none"` overrides a ProxyJump there. An
 `address` may be an alias of ssh_config. `local = true` is this machine and takes no SSH options.
 
-`labels` are free words. A host with `env = "production"` asks before a benchmark loads it. A diagnosis compares three
-of them with what DNS and AWS say:
+`labels` are free words. A host asks before a benchmark loads it where a label says production, as `env = "production"`
+or `production = "true"`, or a group is called so. A diagnosis compares three labels with what DNS and AWS say:
 
 | label | meaning |
 |---|---|

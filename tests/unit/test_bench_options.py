@@ -55,13 +55,13 @@ def test_what_is_given_takes_the_place_of_the_default():
     """)
     assert found.at_once == 8
     assert found.ladders == {"synthesis": {"response_time": Steps(1, 2, 3, 4)}}
-    assert found.table("synthesis")["texts"] == ["今日は"]
-    assert found.table("synthesis")["templates"]["studio"]["json"] == {"input": "{text}"}
-    assert found.table("api-latency") == {"target_s": 0.2}
-    assert found.table("llm")["model"] == "m"
+    assert found.for_benchmark("synthesis")["texts"] == ["今日は"]
+    assert found.for_benchmark("synthesis")["templates"]["studio"]["json"] == {"input": "{text}"}
+    assert found.for_benchmark("api-latency") == {"target_s": 0.2, "path": ""}
+    assert found.for_benchmark("llm")["model"] == "m"
     assert found.command.presets["mine"] == Preset("sh -c 'exit 3'", expect_exit=3)
-    assert set(found.table("command")["presets"]) == {"akios", "akios-startup", "mine"}
-    assert found.table("stream") == {}
+    assert set(found.for_benchmark("command")["presets"]) == {"akios", "akios-startup", "mine"}
+    assert found.for_benchmark("stream") == {}
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,17 @@ def test_the_ladder_of_latency_follows_its_target():
 
 
 @pytest.mark.parametrize(
-    ("labels", "asks"),
-    [({}, False), ({"env": "production"}, True), ({"env": "Prod"}, True), ({"env": "staging"}, False),
-     ({"production": "true"}, False)],
-)  # fmt: skip
-def test_which_hosts_ask_before_they_are_loaded(labels, asks):
-    assert is_production(Host("a", "a", labels=labels)) is asks
+    ("labels", "groups", "asks"),
+    [
+        ({}, (), False),
+        ({"env": "production"}, (), True),
+        ({"stage": "Prod"}, (), True),
+        ({"env": "staging"}, (), False),
+        ({"production": "true"}, (), True),
+        ({"production": "no"}, (), False),
+        ({}, ("gpu", "production"), True),
+        ({"env": "preproduction"}, ("products",), False),
+    ],
+)
+def test_which_hosts_ask_before_they_are_loaded(labels, groups, asks):
+    assert is_production(Host("a", "a", labels=labels, groups=groups)) is asks
