@@ -97,6 +97,7 @@ def assemble(
         errors=record.errors,
         notes=(*record.preflight.notes, *record.problems),
         label=job.label,
+        nodes=job.nodes,
         samples_file=samples_file,
         simulated=job.host.simulated,
         missing={} if samples_file is not None else {"samples_file": "samples were not kept"},
