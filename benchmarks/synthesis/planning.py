@@ -48,7 +48,9 @@ PARAMETERS: Final = (
     Parameter("template", "template", "text", "", (), "a name in [bench.synthesis.templates]"),
     Parameter("language", "language", "text", "ja", (), "what OpenVoice is told"),
     Parameter("speed", "speed", "number", "1", (), "0.5 to 2; not for VOICEVOX itself"),
-    Parameter("model", "model", "text", "", (), "of /v1/audio/speech; empty: the first listed that looks like speech"),
+    Parameter(
+        "model", "model", "text", "", (), "of /v1/audio/speech; empty: the first listed, one for speech before others"
+    ),
     Parameter("format", "format", "choice", "wav", ("wav", "pcm"), "of /v1/audio/speech"),
     Parameter(
         "temperature",
