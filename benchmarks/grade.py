@@ -226,7 +226,7 @@ def _failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) 
 
 def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_caps: tuple[Cap, ...]) -> Grade:
     """The worst ladder, then the caps. A ladder without a letter leaves none, unless the server earned its F anyway."""
-    letters = [part.letter for part in parts if part.letter is not None]
+    letters: list[Letter] = [part.letter for part in parts if part.letter is not None]
     doomed = any(cap.letter == "F" for cap in failure_caps)
     ungraded = [part for part in parts if part.letter is None]
     if ungraded and not doomed:
