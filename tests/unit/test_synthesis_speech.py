@@ -9,9 +9,10 @@ import pytest
 from benchmarks.benchmark import Request
 from benchmarks.errors import BenchError, NotMeasurableError
 from benchmarks.model import Outcome
+from benchmarks.options import options_of
 from benchmarks.synthesis.definition import DEFINITION
 from benchmarks.synthesis.template import filled, from_environment, template_of
-from probes.demo.voices import Behaviour, OpenAi, OpenVoice, Voicevox, serve
+from probes.demo.voices import Behaviour, OpenAi, OpenVoice, serve
 from probes.demo.voices.audio import wav
 from tests.support.http_standin import answer, stand_in
 from tests.support.synthesis import host_of, made, planned
@@ -144,28 +145,33 @@ async def templated(running_or_url, options: dict, **asked):
 async def test_templates_of_known_services() -> None:
     """The same stand-ins as above, described instead of known."""
     async with serve(OpenAi(models=MODELS)) as running:
-        body = {"model": "kokoro-82m", "input": "{text}", "voice": "{style}", "response_format": "pcm"}
-        options = template(path="/v1/audio/speech", json=body, style="demo", pcm_rate_hz=24000, health="/v1/models")
-        done = await templated(running, options)
+        body = {"model": "kokoro-82m", "input": "{text}", "voice": "{style}", "speed": 2}
+        options = template(path="/v1/audio/speech", json=body)
+        done = await templated(running, options, style="demo")
         assert done.outcome is Outcome.OK, done.detail
-        assert done.values["audio_s"] == 0.625
+        assert done.values["audio_s"] == 0.3125
         assert (await templated(running, options, style="nobody")).detail.startswith("HTTP 400")
     async with serve(OpenVoice()) as running:
-        form = {"text": "{text}", "voice_profile_id": "{style}", "speed": 1.0}
+        form = {"text": "{text}", "voice_profile_id": "{style}"}
         options = {"templates": {"mine": {"path": "/voice-clone/synthesize", "form": form, "audio": "audio_data"}}}
         done = await templated(running, options, style="a41b77c0")
         assert done.outcome is Outcome.OK, done.detail
         assert done.values["audio_s"] == 0.625
         assert running.requests[-1].text == "こんにちは"
+    async with serve(OpenVoice(flavour="ec2")) as running:
+        form = {"text": "{text}", "profile_id": "{style}"}
+        options = {"templates": {"mine": {"path": "/api/synthesize", "form": form}}}
+        done = await templated(running, options, style="a41b77c0")
+        assert done.outcome is Outcome.OK, done.detail
 
 
 async def test_what_is_spoken_cannot_leave_its_place() -> None:
     text = 'あ", "voice": "{style}", "x": "\\ & ?a=b %00 {text}'
     body = wav("あいうえおかきくけこ")
     async with stand_in(answer(body, "200 OK", "Connection: close")) as server:
-        options = template(method="GET", path="/say/{text}/{style}", query={"q": "{text}"}, style="s/t")
+        options = template(method="GET", path="/say/{text}/{style}", query={"q": "{text}"})
         options["templates"]["mine"].pop("json")
-        await templated(f"http://127.0.0.1:{server.port}", options, texts=(text,))
+        await templated(f"http://127.0.0.1:{server.port}", options, texts=(text,), style="s/t")
     first = server.requests[0].split(b"\r\n")[0].decode()
     quoted = "%E3%81%82%22%2C%20%22voice%22%3A%20%22%7Bstyle%7D%22%2C%20%22x%22%3A%20%22%5C%20%26%20%3Fa%3Db%20%2500%20%7Btext%7D"
     assert first == f"GET /say/{quoted}/s%2Ft?q={quoted} HTTP/1.1"
@@ -178,62 +184,59 @@ def test_values_are_filled_in_once_and_names_never() -> None:
 
 
 async def test_a_secret_comes_from_the_environment_and_goes_nowhere_else(monkeypatch) -> None:
-    monkeypatch.setenv("VOICE_KEY", "s3cret-key")
-    options = template(headers={"Authorization": "Bearer env:VOICE_KEY", "Origin": "http://evil.example"})
+    monkeypatch.setenv("VOICE_KEY", "Bearer s3cret-key")
+    options = template(headers={"Authorization": "$VOICE_KEY", "Origin": "http://evil.example"})
     request = Request("synthesis", mode="check", url="http://127.0.0.1:9", extra={"template": "mine"})
     (spec,) = DEFINITION.plan(request, host_of(), options)
     assert "s3cret" not in repr(spec)
     assert "VOICE_KEY" not in repr(spec)
-    refusal = answer('{"detail": "bad key s3cret-key"}', "401 Unauthorized", "Connection: close")
+    refusal = answer('{"detail": "bad key: Bearer s3cret-key"}', "401 Unauthorized", "Connection: close")
     async with stand_in(refusal) as server:
         done = await templated(f"http://127.0.0.1:{server.port}", options)
     head = server.requests[0].decode().lower()
     assert "authorization: bearer s3cret-key" in head
     assert "origin:" not in head
-    assert done.detail == "HTTP 401: bad key ***"
+    assert done.detail == "HTTP 401: bad key: ***"
 
 
 async def test_a_service_that_wants_a_key(monkeypatch) -> None:
-    monkeypatch.setenv("VOICE_KEY", "right")
+    monkeypatch.setenv("VOICE_KEY", "Bearer right")
     async with serve(OpenAi(models=("tts-1",), api_key="right")) as running:
         body = {"model": "tts-1", "input": "{text}", "voice": "alloy"}
-        options = template(path="/v1/audio/speech", json=body, headers={"authorization": "Bearer env:VOICE_KEY"})
+        options = template(path="/v1/audio/speech", json=body, headers={"authorization": "$VOICE_KEY"})
         assert (await templated(running, options)).outcome is Outcome.OK
-        monkeypatch.setenv("VOICE_KEY", "wrong")
+        monkeypatch.setenv("VOICE_KEY", "Bearer wrong")
         assert (await templated(running, options)).detail.startswith("HTTP 401")
 
 
 def test_what_the_environment_lacks_or_spoils(monkeypatch) -> None:
     monkeypatch.delenv("VOICE_KEY", raising=False)
     with pytest.raises(BenchError, match="VOICE_KEY is not set"):
-        from_environment("env:VOICE_KEY")
+        from_environment("$VOICE_KEY")
     monkeypatch.setenv("VOICE_KEY", "a\r\nX-Other: b")
     with pytest.raises(BenchError, match="control characters"):
-        from_environment("env:VOICE_KEY")
-    assert from_environment("Bearer env:") == "Bearer env:"
-    assert from_environment("myenv:VOICE_KEY") == "myenv:VOICE_KEY"
+        from_environment("$VOICE_KEY")
+    for plain in ("$", "$5", "$VOICE_KEY!", "a $VOICE_KEY", "$VOICE_KEY\n"):
+        assert from_environment(plain) == plain
 
 
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({"json": {"t": "fixed"}}, "{text} is nowhere"),
-        ({"form": {"t": "{text}"}}, "json and form"),
-        ({"path": "say"}, "does not begin with /"),
-        ({"methods": "POST"}, "unknown field `methods`"),
-        ({"method": "DELETE"}, "Invalid enum value"),
-        ({"headers": {"a b": "c"}}, 'header "a b"'),
-        ({"headers": {"a": "b\r\nc: d"}}, 'header "a"'),
-        ({"headers": {"a": 1}}, "Expected `str`"),
-        ({"pcm_rate_hz": 0}, "pcm_rate_hz is 0"),
-    ],
-)
-def test_templates_that_are_wrong(fields: dict, words: str) -> None:
-    with pytest.raises(BenchError) as caught:
-        template_of(template(**fields), "mine")
-    assert words in caught.value.cause
-    assert "[bench.synthesis.templates.mine]" in caught.value.cause
-    assert caught.value.layer == "plan"
+async def test_a_variable_that_is_not_set_stops_the_run_before_anything_is_sent(monkeypatch) -> None:
+    monkeypatch.delenv("VOICE_KEY", raising=False)
+    async with serve(OpenAi()) as running:
+        with pytest.raises(BenchError, match="VOICE_KEY is not set"):
+            await templated(running, template(headers={"Authorization": "$VOICE_KEY"}))
+        assert running.service.ledger.total == 0
+
+
+def test_a_template_as_the_configuration_has_it_and_as_plain_json() -> None:
+    table = {"synthesis": template()}
+    checked = options_of(table)
+    assert template_of(checked.synthesis.templates, "mine") == template_of(
+        checked.for_benchmark("synthesis")["templates"], "mine"
+    )
+    with pytest.raises(BenchError, match='no template "other"') as caught:
+        template_of(checked.synthesis.templates, "other")
+    assert caught.value.next_step == "one of: mine"
 
 
 async def test_a_long_answer_is_listened_to_in_a_thread() -> None:
@@ -244,11 +247,3 @@ async def test_a_long_answer_is_listened_to_in_a_thread() -> None:
             await run.preflight()
             done = await run.once(0, 0)
     assert done.values["audio_s"] == 25.0
-
-
-async def test_raw_samples_that_are_text() -> None:
-    async with serve(Voicevox()) as running:
-        options = template(method="GET", path="/version", query={"t": "{text}"}, pcm_rate_hz=24000)
-        options["templates"]["mine"].pop("json")
-        done = await templated(running, options)
-    assert done.outcome is Outcome.INVALID_BODY
