@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NO_AGENT: Final = "the engine does not see the host's GPUs"
 _LAGS: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+_TARGET: Final = frozenset(Target.__struct_fields__)
 _NOT_OURS: Final = frozenset({Outcome.OK, Outcome.CANCELLED, Outcome.DROPPED})
 
 
@@ -100,7 +101,7 @@ def assemble(
         nodes=job.nodes,
         samples_file=samples_file,
         simulated=job.host.simulated,
-        missing={} if samples_file is not None else {"samples_file": "samples were not kept"},
+        missing=_missing(record, samples_file),
     )
 
 
@@ -194,9 +195,15 @@ def _facts(
     )
 
 
+def _missing(record: Record, samples_file: str | None) -> dict[str, str]:
+    """Why samples are not there, and why metrics are not that do not apply."""
+    missing = {} if samples_file is not None else {"samples_file": "samples were not kept"}
+    return missing | {name: why for name, why in record.preflight.missing.items() if name not in _TARGET}
+
+
 def _target(record: Record, spec: RunSpec, job: Job) -> Target:
     found = record.preflight
-    missing = dict(found.missing)
+    missing = {name: why for name, why in found.missing.items() if name in _TARGET}
     missing.setdefault("device_in_use", _NO_AGENT)
     for name, value in (("server_version", found.server_version), ("device_claimed", found.device_claimed)):
         if value is None:

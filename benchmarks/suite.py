@@ -85,7 +85,7 @@ class Suite:
 
     @property
     def letter(self) -> Letter | None:
-        """The worst letter; None while a run has none."""
-        letters: list[Letter | None] = [result.grade.letter for result in self.results]
+        """The worst letter; None while a run has none. A check, such as a cold run, has none and needs none."""
+        letters: list[Letter | None] = [result.grade.letter for result in self.results if result.config.mode != "check"]
         known: list[Letter] = [letter for letter in letters if letter is not None]
         return worst_letter(known) if len(known) == len(letters) else None

@@ -11,11 +11,12 @@ from benchmarks.benchmark import Preflight
 from benchmarks.client import CallFailed, Client
 from benchmarks.errors import BenchError, NotMeasurableError
 from benchmarks.model import Done, Outcome, Side
+from benchmarks.options import options_of
 from benchmarks.synthesis import backend, template
 from benchmarks.synthesis.audio import NotAudioError
 from benchmarks.synthesis.bodies import examine
 from benchmarks.synthesis.openvoice import OpenVoice
-from benchmarks.synthesis.planning import ID, TEMPLATE
+from benchmarks.synthesis.planning import TEMPLATE
 from benchmarks.synthesis.speaker import WHOLE_FILE, Wishes, behind
 from benchmarks.synthesis.speech import Speech
 from benchmarks.synthesis.texts import DIFFERENT, body_limit, check_sound
@@ -184,8 +185,8 @@ class Synthesis:
         chosen: template.Template | None = None
         headers: dict[str, str] = {}
         if kind == TEMPLATE:
-            table: dict[str, Any] = self._context.settings.bench.get(ID, {})
-            chosen = template.template_of(table, str(options["template"]))
+            templates = options_of(self._context.settings.bench).synthesis.templates
+            chosen = template.template_of(templates, str(options["template"]))
             headers = template.headers_of(chosen)
             self._secrets = template.secrets_of(chosen)
         load = spec.load
