@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from probes.demo.voices import Running
 
@@ -56,6 +56,13 @@ async def query(running: Running, text: str, style: int = 8) -> bytes:
 async def say(running: Running, text: str, style: int = 8) -> Answer:
     """VOICEVOX's two steps."""
     return await ask(running, "POST", f"/synthesis?speaker={style}", await query(running, text, style))
+
+
+async def until(done: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(LIMIT_S):
+        while not done():
+            await asyncio.sleep(0.005)
 
 
 def frames_of(sound: bytes) -> bytes:

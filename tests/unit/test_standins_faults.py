@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import ssl
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ import pytest
 from probes.demo.voices import Behaviour, OpenAi, OpenVoice, Pages, Voicevox, serve
 from probes.demo.voices.ledger import KEPT, Ledger
 from probes.demo.voices.process import KINDS, start
-from tests.support.standins import LIMIT_S, ask, frames_of, query, say
+from tests.support.http_standin import certificate
+from tests.support.standins import LIMIT_S, ask, frames_of, query, say, until
 
 CHAT = {"model": "demo-8b", "messages": [{"role": "user", "content": "why?"}], "stream": True}
 
@@ -41,6 +43,37 @@ async def test_errors_by_number_are_work_alone_and_come_with_their_headers():
         assert [answer.status for answer in answers] == [200, 429, 200, 429, 200]
         assert answers[1].headers["retry-after"] == "7"
         assert "retry-after" not in answers[0].headers
+
+
+async def test_an_error_may_be_no_answer_but_a_reset():
+    async with serve(Voicevox(Behaviour(error_numbers=(0,), error_status=0))) as running:
+        with pytest.raises(ConnectionResetError):
+            await say(running, "はい")
+        assert (await say(running, "はい")).status == 200
+
+
+async def test_a_reply_without_its_finish_reason():
+    async with serve(OpenAi(Behaviour(finish=False, reply_tokens=3))) as running:
+        stream = await ask(running, "POST", "/v1/chat/completions", CHAT)
+        whole = await ask(running, "POST", "/v1/chat/completions", CHAT | {"stream": False})
+    assert stream.body.count(b'"finish_reason": null') == stream.body.count(b"finish_reason") == 4
+    assert whole.json()["choices"][0]["finish_reason"] is None
+
+
+async def test_it_speaks_tls_too(tmp_path):
+    pems = certificate(tmp_path)
+    async with serve(Voicevox(), tls=pems.server) as running:
+        assert running.url == f"https://127.0.0.1:{running.port}"
+        async with asyncio.timeout(LIMIT_S):
+            trusting = ssl.create_default_context(cadata=pems.trusted)
+            reader, writer = await asyncio.open_connection("127.0.0.1", running.port, ssl=trusting)
+            writer.write(b"GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await reader.read()).endswith(b'"0.24.1"')
+            writer.close()
+            await writer.wait_closed()
+            with pytest.raises(ssl.SSLCertVerificationError):
+                await asyncio.open_connection("127.0.0.1", running.port, ssl=ssl.create_default_context())
+        assert running.service.ledger.total == 1
 
 
 async def test_in_scope_all_every_route_is_faulty():
@@ -105,9 +138,8 @@ async def test_a_body_that_nobody_wants_goes_on_until_the_client_leaves(flood, l
             )
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             await reader.readexactly(3_000_000)
-            writer.transport.abort()
-            while running.service.ledger.in_flight:
-                await asyncio.sleep(0.01)
+        writer.transport.abort()
+        await until(lambda: running.service.ledger.in_flight == 0)
     assert (f"content-length: {length}" in head) is (length is not None)
     assert ("transfer-encoding: chunked" in head) is (length is None)
 
@@ -128,9 +160,7 @@ async def test_held_work_waits_and_is_counted():
         running.service.behave(held=True)
         tasks = [asyncio.create_task(ask(running, "POST", "/synthesis?speaker=8", body)) for _ in range(4)]
         ledger = running.service.ledger
-        async with asyncio.timeout(LIMIT_S):
-            while ledger.working < 4:
-                await asyncio.sleep(0.01)
+        await until(lambda: ledger.working == 4)
         assert (await ask(running, "GET", "/version")).status == 200
         assert (ledger.in_flight, ledger.works, ledger.working_peak) == (4, 4, 4)
         assert ledger.by_route == {"POST /audio_query": 1, "POST /synthesis": 4, "GET /version": 1}
@@ -215,12 +245,10 @@ async def test_a_client_that_leaves_while_it_is_served_breaks_nothing():
             writer.write(
                 b"POST /synthesis?speaker=8 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
             )
-            while not running.service.ledger.working:
-                await asyncio.sleep(0.01)
-            writer.transport.abort()
-            running.service.behave(held=False)
-            while running.service.ledger.working:
-                await asyncio.sleep(0.01)
+        await until(lambda: running.service.ledger.working == 1)
+        writer.transport.abort()
+        running.service.behave(held=False)
+        await until(lambda: running.service.ledger.working == 0)
         assert (await say(running, "はい")).status == 200
 
 
@@ -229,9 +257,7 @@ async def test_at_the_end_the_port_is_free_and_what_waited_is_reset():
         body = await query(running, "はい")
         running.service.behave(held=True)
         task = asyncio.create_task(ask(running, "POST", "/synthesis?speaker=8", body))
-        async with asyncio.timeout(LIMIT_S):
-            while not running.service.ledger.working:
-                await asyncio.sleep(0.01)
+        await until(lambda: running.service.ledger.working == 1)
     with pytest.raises(ConnectionResetError):
         await task
     async with serve(Voicevox(), port=running.port) as again:

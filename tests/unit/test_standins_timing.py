@@ -10,7 +10,7 @@ import pytest
 from probes.demo.voices import Behaviour, OpenAi, Voicevox, serve
 from probes.demo.voices.clock import LoopClock, Slots
 from probes.demo.voices.tokens import schedule
-from tests.support.standins import StepClock, ask, query
+from tests.support.standins import StepClock, ask, query, until
 
 
 def test_work_takes_its_delay_and_its_characters():
@@ -18,6 +18,8 @@ def test_work_takes_its_delay_and_its_characters():
     assert behaviour.work_s(0, 0) == 0.5
     assert behaviour.work_s(7, 16) == pytest.approx(0.7)
     assert behaviour.work_s(7, 16, cold=True) == pytest.approx(3.7)
+    slow = Behaviour(delay_s=0.5, slow_numbers=(3,), slow_extra_s=9.0)
+    assert [slow.work_s(number, 0) for number in (2, 3, 4)] == [0.5, 9.5, 0.5]
     assert Behaviour(delay_per_char_s=0.0125).work_s(0, 88) / (88 * 0.125) == pytest.approx(0.1)  # the RTF
 
 
@@ -78,11 +80,38 @@ async def test_frozen_requests_wait_and_then_all_proceed():
         assert [(await task).status for task in asks] == [200, 200, 200]
 
 
+async def test_a_freeze_can_begin_with_a_request_and_holds_what_is_under_way():
+    clock = StepClock()
+    behaviour = Behaviour(delay_s=0.5, frozen_for_s=2.0, frozen_from_work=1)
+    async with serve(Voicevox(behaviour, clock=clock)) as running:
+        body = await query(running, "はい")
+        first = asyncio.create_task(ask(running, "POST", "/synthesis?speaker=8", body))
+        assert await clock.sleepers(1) == [0.5]
+        clock.to(0.25)
+        second = asyncio.create_task(ask(running, "POST", "/synthesis?speaker=8", body))
+        assert await clock.sleepers(2) == [0.5, 2.75]
+        clock.to(0.5)
+        assert await clock.sleepers(2) == [2.5, 2.75]
+        clock.to(2.5)
+        assert (await first).status == 200
+        clock.to(2.75)
+        assert (await second).status == 200
+        assert (await say_of(running, clock, body, 3.25)).status == 200
+
+
+async def say_of(running, clock, body, due_s):
+    task = asyncio.create_task(ask(running, "POST", "/synthesis?speaker=8", body))
+    assert await clock.sleepers(1) == [due_s]
+    clock.to(due_s)
+    return await task
+
+
 async def test_one_slot_is_a_line_for_the_gpu():
     clock = StepClock()
     async with serve(Voicevox(Behaviour(delay_s=1.0, slots=1), clock=clock)) as running:
         body = await query(running, "はい")
         asks = [asyncio.create_task(ask(running, "POST", "/synthesis?speaker=8", body)) for _ in range(3)]
+        await until(lambda: running.service.slots.waiting == 2)
         for second in (1.0, 2.0, 3.0):
             assert await clock.sleepers(1) == [second]
             clock.to(second)

@@ -62,7 +62,8 @@ def schedule(
         at_s = behaviour.ttft_s + last * behaviour.token_s
         text = "".join(token(prompt, number) for number in range(first, last + 1))
         say(at_s, {"delta": {"content": text}} if chat else {"text": text})
-    say(at_s, {"delta": {}} if chat else {"text": ""}, "stop" if tokens == behaviour.reply_tokens else "length")
+    if behaviour.finish:
+        say(at_s, {"delta": {}} if chat else {"text": ""}, "stop" if tokens == behaviour.reply_tokens else "length")
     if usage is not None:
         counted: dict[str, Any] = {"choices": [], "usage": usage}
         pieces.append(Piece(at_s, event(head | counted)))
