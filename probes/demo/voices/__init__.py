@@ -8,9 +8,27 @@ They share no code with the clients that measure them. A stand-in is a service (
         running.service.behave(error_share=0.1)
 """
 
+from probes.demo.voices.backend import Backend
 from probes.demo.voices.behaviour import Behaviour
+from probes.demo.voices.openai import OpenAi
 from probes.demo.voices.openvoice import OpenVoice, Profile
+from probes.demo.voices.pages import Pages, Stranger
 from probes.demo.voices.server import Running, Server, serve
+from probes.demo.voices.service import Service
 from probes.demo.voices.voicevox import Style, Voicevox
 
-__all__ = ["Behaviour", "OpenVoice", "Profile", "Running", "Server", "Style", "Voicevox", "serve"]
+__all__ = [
+    "Backend",
+    "Behaviour",
+    "OpenAi",
+    "OpenVoice",
+    "Pages",
+    "Profile",
+    "Running",
+    "Server",
+    "Service",
+    "Stranger",
+    "Style",
+    "Voicevox",
+    "serve",
+]

@@ -57,6 +57,17 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
         empty_catalog: no styles, no profiles, no models.
         initializing: alive, but not ready: health says so, and work is refused.
         unhealthy: health says so with status 200.
+        ttft_s: language models: token 0 is generated so long after the work began (after ``delay_s`` and the like) ...
+        token_s: ... and token j so much later for each: at ``ttft_s + j * token_s``.
+        reply_tokens: so many, unless the request allows fewer.
+        tokens_per_chunk: a chunk holds so many, and goes out with the last of them.
+        role_first: a stream of chat begins with an empty role delta, at once.
+        usage: a usage block is sent to who asks for it.
+        split_s: each event goes out in two parts, cut inside a character of several bytes where it has one; the first
+            part so much before the event's own time. None: in one part.
+        first_audio_s: ``/v1/audio/speech`` streams: the head (and a WAV's header) at once, the first frame so much
+            later. None: the whole file at the end of the work.
+        audio_chunk_s: seconds between the parts of such a stream, each of which holds one character (0.125 s of sound).
     """
 
     delay_s: float = 0.0
@@ -87,6 +98,15 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     empty_catalog: bool = False
     initializing: bool = False
     unhealthy: bool = False
+    ttft_s: float = 0.0
+    token_s: float = 0.0
+    reply_tokens: int = 32
+    tokens_per_chunk: int = 1
+    role_first: bool = True
+    usage: bool = True
+    split_s: float | None = None
+    first_audio_s: float | None = None
+    audio_chunk_s: float = 0.0
 
     def work_s(self, number: int, chars: int, *, cold: bool = False) -> float:
         """Seconds that the work of this number takes once it has its slot."""

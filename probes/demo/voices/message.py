@@ -78,7 +78,7 @@ class Reply:
         text: what was asked to be said, for the record.
         chars: what the work is charged for; None: it was no work, and goes out at once.
         cold: something had to be initialised first.
-        after_s: further seconds before it goes out, for what is no work.
+        after_s: further seconds that it takes.
         pieces: a streamed body instead of ``body``, in the order of time.
     """
 

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     Handler = Callable[[Request], Reply]
 
 _FLOOD_BYTES: Final = 64 * 1024
+_SAID: Final = {
+    429: "Too Many Requests",
+    500: "CUDA error: an illegal memory access was encountered",
+    502: "upstream did not answer",
+    503: "Service Unavailable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,7 @@ class Service:
             asked.begun_s = begun_s = self._clock.now_s()
             self._busy(1)
             try:
-                work_s = behaviour.work_s(number, reply.chars, cold=reply.cold)
+                work_s = behaviour.work_s(number, reply.chars, cold=reply.cold) + reply.after_s
                 await self._until(behaviour, begun_s, work_s)
                 if reply.pieces is not None:
                     await self._stream(reply, asked, wire, behaviour, work_s)
@@ -198,7 +204,7 @@ class Service:
     def _work_reply(self, request: Request, route: Route | None, number: int) -> Reply:
         behaviour = self.behaviour
         if behaviour.fails(number):
-            reply = self.failure(behaviour.error_status, "CUDA error: an illegal memory access was encountered")
+            reply = self.failure(behaviour.error_status, _SAID.get(behaviour.error_status, "out of order"))
             if behaviour.retry_after_s is not None:
                 reply.headers["retry-after"] = str(behaviour.retry_after_s)
             return reply
