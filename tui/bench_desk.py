@@ -10,10 +10,11 @@ import asyncio
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 from benchmarks.errors import BenchError
+from benchmarks.options import is_production
 from probes.model import Severity
 from probes.text import clean
 from tui.bench_form import quick_check
-from tui.bench_words import done_words, is_production, running_words
+from tui.bench_words import done_words, running_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

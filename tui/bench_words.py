@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tui.format import UNKNOWN, duration_text
+from tui.format import UNKNOWN, bytes_text, duration_text
 from tui.widgets.folded import tidy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from benchmarks.benchmark import Request
     from benchmarks.result import Grade, Letter, Result
-    from benchmarks.suite import JobState, State, Suite
+    from benchmarks.suite import State, Suite
     from benchmarks.wire import Failed
-    from probes.model import Host
     from tui.glyphs import Glyphs
 
 STATE_WORDS: Final[dict[State, str]] = {
@@ -51,8 +49,6 @@ MODE_WORDS: Final = {
     "full": "full: 30 requests a case and more, the whole grade",
     "check": "check: connectivity and one request, no letter",
 }
-_PRODUCTION: Final = frozenset({"production", "prod"})
-_NO: Final = frozenset({"", "no", "false", "0", "off"})
 
 
 def latency_text(seconds: float | None) -> str:
@@ -73,11 +69,20 @@ def figure_text(value: float | None, unit: str) -> str:
         return UNKNOWN
     if unit == "s":
         return latency_text(value)
+    if unit in {"bytes", "B"}:
+        return bytes_text(value)
     size = abs(value)
     number = f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.3g}"
     if unit == "%":
         return f"{number}%"
     return f"{number} {tidy(unit)}".rstrip() if not unit.startswith("1/") else f"{number}/{tidy(unit[2:])}"
+
+
+def known_text(value: float | None, unit: str, why: str | None) -> str:
+    """A figure, or why there is none; ``failures`` make it infinite."""
+    if value is not None:
+        return figure_text(value, unit)
+    return "infinite (failures)" if why == "failures" else f"{UNKNOWN} ({tidy(why)})" if why else UNKNOWN
 
 
 def rate_text(per_s: float | None) -> str:
@@ -111,7 +116,7 @@ def state_sign(state: State, glyphs: Glyphs) -> str:
     signs = {
         "queued": glyphs.not_probed,
         "starting": glyphs.ellipsis,
-        "running": glyphs.folded,
+        "running": glyphs.more,
         "at_barrier": glyphs.paused,
         "done": glyphs.levels[0],
         "failed": glyphs.levels[3],
@@ -167,27 +172,3 @@ def running_words(suite: Suite) -> str:
 def progress_count(done: int, total: int | None) -> str:
     """``7/10``, or ``7`` where the end is a time."""
     return f"{done}/{total}" if total is not None else f"{done}"
-
-
-def failures_of(job: JobState) -> int:
-    """Requests of the running phase that failed."""
-    outcomes = {} if job.progress is None else job.progress.outcomes
-    return sum(count for name, count in outcomes.items() if name != "ok")
-
-
-def is_production(host: Host) -> bool:
-    """Whether a host says of itself that it is production: a label's value, a label of that name, or a group."""
-    if any(value.strip().casefold() in _PRODUCTION for value in host.labels.values()):
-        return True
-    if any(name.casefold() in _PRODUCTION and value.casefold() not in _NO for name, value in host.labels.items()):
-        return True
-    return any(group.casefold() in _PRODUCTION for group in host.groups)
-
-
-def request_words(request: Request) -> str:
-    """What was asked for, as the command line would say it."""
-    parts = [request.benchmark, request.mode]
-    for name, value in (("n", request.n), ("concurrency", request.concurrency), ("rate", request.rate_per_s)):
-        if value is not None:
-            parts.append(f"{name} {value:g}")
-    return tidy(" ".join(parts))

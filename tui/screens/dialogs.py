@@ -160,8 +160,8 @@ class PickMany(Dialog[tuple[str, ...] | None]):
         Binding("escape,q", "leave", "leave", id="dialog_leave"),
         Binding("j", "step(1)", "down", id="dialog_down"),
         Binding("k", "step(-1)", "up", id="dialog_up"),
-        Binding("space", "toggle", "choose", id="dialog_toggle", priority=True),
-        Binding("a", "toggle_all", "all or none", id="dialog_all"),
+        Binding("space", "choose", "choose", id="dialog_toggle", priority=True),
+        Binding("a", "choose_all", "all or none", id="dialog_all"),
     ]
 
     def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: Sequence[str]) -> None:
@@ -196,14 +196,14 @@ class PickMany(Dialog[tuple[str, ...] | None]):
         event.stop()
         self.dismiss(tuple(key for key, _ in self._choices if key in self._chosen))
 
-    def action_toggle(self) -> None:
+    def action_choose(self) -> None:
         """Choose the one under the cursor, or no longer."""
         at = self._options.highlighted
         if at is not None:
             self._chosen ^= {self._choices[at][0]}
             self._options.replace_option_prompt_at_index(at, self._shown(at))
 
-    def action_toggle_all(self) -> None:
+    def action_choose_all(self) -> None:
         """All, or none where all are chosen."""
         every = {key for key, _ in self._choices}
         self._chosen = set() if every <= self._chosen else every

@@ -6,28 +6,24 @@ from typing import TYPE_CHECKING, Final
 
 from tui.bench_words import (
     case_text,
-    figure_text,
+    known_text,
     letter_style,
     letter_text,
-    outcome_counts,
-    rate_text,
 )
-from tui.format import UNKNOWN, bytes_text, cells, pct_text, watts_text
+from tui.format import bytes_text, cells, pct_text, watts_text
 from tui.widgets.bench_plot import gpu_rows, time_end, time_row
+from tui.widgets.bench_tables import checks_rows, kpis_rows, metrics_rows, requests_rows, spans_rows
 from tui.widgets.big_letters import big
 from tui.widgets.folded import cell, folded, tidy
 from tui.widgets.lines import beside, clip, flow, rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from benchmarks.result import GpuUse, Grade, Kpi, MetricResult, Quantile, Result
+    from benchmarks.result import GpuUse, Grade, Result
     from tui.glyphs import Glyphs
     from tui.widgets.lines import Row, Span
 
-_CHECKS: Final = {"pass": ("pass", "good", 0), "fail": ("FAIL", "bad", 3), "not_checked": ("not checked", "unknown", 2)}
-_SOURCES: Final = {"measured": "text", "estimated": "warn", "projected": "warn", "stale": "old"}
-_QUANTILES: Final = ("p50", "p90", "p95", "p99")
 #: from this width on the letter stands beside the words
 _BESIDE: Final = 56
 
@@ -48,11 +44,11 @@ def card_rows(result: Result, glyphs: Glyphs, width: int, *, baseline: Result | 
             width, "text", head=[(" baseline ", "muted")], limit=3,
         )  # fmt: skip
     for title, part in (
-        ("KPIs", _kpis(result.kpis, width)),
-        ("checks", _checks(result, glyphs, width)),
-        ("requests", _requests(result, glyphs, width)),
-        ("figures", _metrics(result, width)),
-        ("parts of a request", _spans(result.spans, glyphs, width)),
+        ("KPIs", kpis_rows(result.kpis, width)),
+        ("checks", checks_rows(result, glyphs, width)),
+        ("requests", requests_rows(result, glyphs, width)),
+        ("figures", metrics_rows(result, width)),
+        ("parts of a request", spans_rows(result.spans, glyphs, width)),
     ):
         if part:
             rows += [(), rule([(f" {title} ", "strong")], width, glyphs), *part]
@@ -68,7 +64,8 @@ def results_rows(results: Sequence[Result], selected: int, glyphs: Glyphs, width
         grade, verdict = result.grade, result.validity.verdict
         spans: list[Span] = [
             (f"{glyphs.folded if at == selected else ' '}", "mark"),
-            (f"{letter_text(grade, verdict):<8}", letter_style(grade.letter, verdict)),
+            (letter_text(grade, verdict), letter_style(grade.letter, verdict)),
+            (" " * (8 - len(letter_text(grade, verdict))), "text"),
             (f"{cell(case_text(result), min(24, max(width // 3, 8)))} ", "strong" if at == selected else "text"),
             (f"{_statistic(result)}  n {result.counts.ok}/{result.counts.intended}", "text"),
         ]
@@ -80,9 +77,7 @@ def _statistic(result: Result) -> str:
     grade = result.grade
     if grade.statistic is None:
         return "not graded"
-    value = figure_text(grade.value, grade.unit or "")
-    why = f" ({tidy(grade.missing['value'])})" if grade.value is None and "value" in grade.missing else ""
-    return f"{tidy(grade.statistic)} {value}{why}"
+    return f"{tidy(grade.statistic)} {known_text(grade.value, grade.unit or '', grade.missing.get('value'))}"
 
 
 # --- the letter ---
@@ -118,7 +113,7 @@ def _reasons(result: Result, glyphs: Glyphs, width: int) -> list[Row]:
     if grade.statistic is not None:
         rows += _statistic_rows(result, glyphs, width)
     for cap in grade.caps:
-        head: list[Span] = [(f" {glyphs.levels[1]} at most ", "warn"), (f"{cap.letter} ", "strong")]
+        head: list[Span] = [(f" {glyphs.levels[1]} cap ", "warn"), (f"{cap.letter} ", "strong")]
         rows += folded(cap.reason, width, "text", head=head, limit=3)
     for mark in validity.marks:
         rows += folded(mark, width, "warn", head=[(f" {glyphs.levels[1]} ", "warn")], limit=2)
@@ -140,150 +135,24 @@ def _letter_words(grade: Grade, glyphs: Glyphs, width: int) -> list[Row]:
 def _statistic_rows(result: Result, glyphs: Glyphs, width: int) -> list[Row]:
     grade = result.grade
     unit = grade.unit or ""
-    value = figure_text(grade.value, unit)
-    facts: list[list[Span]] = [
-        [(f"{tidy(grade.statistic or '')} ", "muted"), (value, "strong")],
-        [("n ", "muted"), (f"{result.counts.intended}", "text")],
-        [("95% bound ", "muted"), (figure_text(grade.upper, unit), "text")],
-    ]
-    facts += [
-        [(f"{word}: {tidy(grade.missing[name])}", "unknown")]
-        for name, word in (("value", "figure"), ("upper", "bound"))
-        if getattr(grade, name) is None and name in grade.missing
-    ]
-    return flow(facts, width, glyphs, dots=False)
-
-
-# --- tables ---
-
-
-def _kpis(kpis: Sequence[Kpi], width: int) -> list[Row]:
-    if not kpis:
-        return []
-    name = min(max(cells(tidy(kpi.title)) for kpi in kpis) + 1, max(width // 3, 10))
-    rows: list[Row] = [
-        clip([(f" {cell('', name)} {'target':>12} {'actual':>12} {'attained':>12}  source", "header")], width)
-    ]
-    for kpi in kpis:
-        word, style = {True: ("yes", "good"), False: ("NO", "bad"), None: (UNKNOWN, "unknown")}[kpi.attained]
-        share = "" if kpi.attainment_pct is None else f" {pct_text(kpi.attainment_pct)}"
+    rows = flow(
+        [
+            [(f"{tidy(grade.statistic or '')} ", "muted"),
+             (known_text(grade.value, unit, grade.missing.get("value")), "strong")],
+            [("n ", "muted"), (f"{result.counts.intended}", "text")],
+            [("95% bound ", "muted"), (known_text(grade.upper, unit, grade.missing.get("upper")), "text")],
+        ],
+        width, glyphs, dots=False,
+    )  # fmt: skip
+    for part in grade.parts if len(grade.parts) > 1 else ():
+        said = known_text(part.value, part.unit, part.reason)
+        letter = f"{part.letter or '-'}{'?' if part.provisional else ''}"
         spans: list[Span] = [
-            (f" {cell(kpi.title, name)} ", "text"),
-            (f"{figure_text(kpi.target, kpi.unit):>12} ", "muted"),
-            (f"{figure_text(kpi.actual, kpi.unit):>12} ", "strong"),
-            (f"{word + share:>12}  ", style),
-            (kpi.source, _SOURCES[kpi.source]),
+            (f" {letter:<3}", letter_style(part.letter, "valid")),
+            (f"{tidy(part.statistic)} ", "muted"),
         ]
-        why = "; ".join(f"{tidy(field)}: {tidy(reason)}" for field, reason in kpi.missing.items())
-        tail = why or kpi.formula
-        used = sum(cells(text) for text, _ in spans)
-        if used + 2 + cells(tidy(tail)) <= width:
-            spans.append((f"  {tidy(tail)}", "unknown" if why else "muted"))
-            rows.append(clip(spans, width))
-        else:
-            rows.append(clip(spans, width))
-            rows += folded(tail, width, "unknown" if why else "muted", head=[("   ", "text")], limit=2)
+        rows.append(clip([*spans, (said, "text")], width))
     return rows
-
-
-def _checks(result: Result, glyphs: Glyphs, width: int) -> list[Row]:
-    rows: list[Row] = []
-    target = result.target
-    if target.device_claimed is not None or target.device_in_use is not None:
-        claimed, used = tidy(target.device_claimed or UNKNOWN), tidy(target.device_in_use or UNKNOWN)
-        why = target.missing.get("device_in_use") if target.device_in_use is None else None
-        text = f"claimed {claimed}, in use {used}" + (f" ({tidy(why)})" if why else "")
-        rows += folded(text, width, "text", head=[(" device ", "muted")], limit=3)
-    for check in result.checks:
-        word, style, level = _CHECKS[check.outcome]
-        head: list[Span] = [(f" {glyphs.levels[level]} {word} ", style), (f"{tidy(check.id)} ", "strong")]
-        rows += folded(check.detail, width, "text", head=head, indent=3, limit=3)
-    return rows
-
-
-def _requests(result: Result, glyphs: Glyphs, width: int) -> list[Row]:
-    counts, load = result.counts, result.load
-    facts: list[list[Span]] = [[("intended ", "muted"), (f"{counts.intended}", "strong")]]
-    facts += [
-        [(f"{word} ", "muted"), (f"{n}", style)]
-        for word, n, style in outcome_counts({"ok": counts.ok, **counts.by_outcome})
-    ]
-    how: list[list[Span]] = []
-    if load.model == "closed":
-        how.append([(f"closed loop, {load.concurrency} at a time", "text")])
-        how.append([("completed ", "muted"), (rate_text(load.achieved_per_s), "text")])
-    else:
-        how.append([("open loop, target ", "text"), (rate_text(load.target_per_s), "text")])
-        how.append([("sent ", "muted"), (rate_text(load.achieved_per_s), "text")])
-        how += [
-            [(f"send lag {tidy(name)} ", "muted"), (figure_text(lag, "s"), "text")]
-            for name, lag in load.send_lag_s.items()
-        ]
-    how.append([("client CPU ", "muted"), (pct_text(load.client_cpu_pct), "text")])
-    how.append([("loop lag p99 ", "muted"), (figure_text(load.loop_lag_p99_s, "s"), "text")])
-    rows = flow(facts, width, glyphs, first=[(" ", "text")]) + flow(how, width, glyphs, first=[(" ", "text")])
-    for error in result.errors[:5]:
-        rows += folded(error, width, "bad", head=[(" error ", "muted")], limit=2)
-    if len(result.errors) > 5:
-        rows.append(clip([(f" and {len(result.errors) - 5} more errors", "muted")], width))
-    return rows
-
-
-def _metrics(result: Result, width: int) -> list[Row]:
-    """Success-only and error-adjusted figures, n always printed."""
-    rows: list[Row] = []
-    names = [name for name in _QUANTILES if any(name in metric.q for metric in result.metrics.values())]
-    head = f" {'':<24} {'n':>5} " + " ".join(f"{name:>12}" for name in names)
-    wide = width >= cells(head) + 30
-    if wide:
-        head += f" {'mean':>11} {'sd':>11} {'cv':>5}"
-    rows.append(clip([(head + " ", "header")], width))
-    for tag, metric in result.metrics.items():
-        if metric.scope == "run":
-            why = tidy(metric.missing.get("value", ""))
-            value = figure_text(metric.value, metric.unit)
-            rows.append(clip([(f" {cell(tag, 24)} ", "text"), (f"{metric.n:>5} ", "muted"), (f"{value:>12}", "strong"),
-                              (f"  {why or tidy(metric.formula)}", "muted")], width))  # fmt: skip
-            continue
-        rows.append(clip(_metric_spans(tag, metric, metric.q, names, wide=wide), width))
-        if metric.adjusted and any(_differs(metric, name) for name in names):
-            rows.append(clip(_metric_spans("  with failures", metric, metric.adjusted, names, wide=False), width))
-        if metric.outliers:
-            rows.append(clip([(f"   {metric.outliers} outliers, none left out", "warn")], width))
-    return rows
-
-
-def _differs(metric: MetricResult, name: str) -> bool:
-    mine, adjusted = metric.q.get(name), metric.adjusted.get(name)
-    return mine is not None and adjusted is not None and (mine.value, mine.reason) != (adjusted.value, adjusted.reason)
-
-
-def _metric_spans(
-    tag: str, metric: MetricResult, quantiles: Mapping[str, Quantile], names: Sequence[str], *, wide: bool
-) -> list[Span]:
-    spans: list[Span] = [(f" {cell(tag, 24)} ", "text"), (f"{metric.n:>5} ", "muted")]
-    for name in names:
-        one = quantiles.get(name)
-        if one is None or one.value is None:
-            reason = "none" if one is None else (one.reason or UNKNOWN)
-            short = {"n too small": "n too small", "failures": "failures"}.get(reason, reason)
-            spans.append((f"{cell(short, min(cells(tidy(short)), 12)):>12} ", "unknown"))
-        else:
-            spans.append((f"{figure_text(one.value, metric.unit):>12} ", "strong" if name == "p50" else "text"))
-    if wide:
-        cv = "" if metric.cv is None else f"{metric.cv:.2f}"
-        spans += [
-            (f"{figure_text(metric.mean, metric.unit):>11} {figure_text(metric.sd, metric.unit):>11} {cv:>5}", "text")
-        ]
-    return spans
-
-
-def _spans(spans: Mapping[str, MetricResult], glyphs: Glyphs, width: int) -> list[Row]:
-    facts: list[list[Span]] = [
-        [(f"{tidy(name)} ", "muted"), (figure_text(one.median, one.unit), "text"), (f" (n {one.n})", "muted")]
-        for name, one in spans.items()
-    ]
-    return flow([[("medians", "muted")], *facts], width, glyphs, first=[(" ", "text")]) if facts else []
 
 
 # --- what was run ---
@@ -293,7 +162,7 @@ def _gpu(result: Result, glyphs: Glyphs, width: int) -> list[Row]:
     use = result.gpu
     ends = [phase.t1_ns for phase in result.phases] + [one.at_ns for one in use.readings]
     end_s = time_end((max(ends) - result.t0_ns) / 1e9 if ends else 1.0)
-    rows = gpu_rows(use.readings, result.t0_ns, end_s, width, glyphs, why=gpu_reason(use), most=2, height=2)
+    rows = gpu_rows(use.readings, result.t0_ns, end_s, width, glyphs, why=gpu_reason(use), most=2, height=2, now=False)
     if use.n:
         rows.append(time_row(end_s, width, glyphs))
         facts: list[list[Span]] = [

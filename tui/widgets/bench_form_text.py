@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _FIXED = (BENCHMARK, MODE, HOSTS)
 _NAME = 14
-_VALUE = 26
+_VALUE = 22
 
 
 class FormPanel(LinesPanel):
@@ -96,9 +96,13 @@ def field_rows(field: Field, selected: bool, hosts: int, glyphs: Glyphs, width: 
         notes.append(f"default {tidy(parameter.default)}")
     if parameter.help:
         notes.append(tidy(parameter.help))
-    spans.append((" " + "; ".join(notes), "muted"))
+    note = "; ".join(notes)
+    whole = sum(cells(text) for text, _ in spans) + 1 + cells(note) <= width
+    spans.append((f" {note}", "muted"))
     row = clip(spans, width)
     rows: list[Row] = [tuple((text, f"{name}@cursor") for text, name in pad(row, width)) if selected else row]
+    if selected and not whole:
+        rows += folded(note, width, "muted", head=[(" " * (_NAME + 3), "text")], limit=2)
     if field.mistake:
         rows += folded(field.mistake, width, "bad", head=[(" " * (_NAME + 3) + glyphs.levels[3] + " ", "bad")], limit=2)
     return rows

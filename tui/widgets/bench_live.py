@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.suite import OVER
 from tui.bench_words import (
     STATE_STYLES,
     STATE_WORDS,
@@ -25,6 +26,7 @@ from tui.widgets.strip_chart import bar
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.result import GpuReading
     from benchmarks.suite import JobState, Suite
     from benchmarks.wire import Progress
     from tui.glyphs import Glyphs
@@ -94,8 +96,10 @@ def job_rows(suite: Suite, selected: int, glyphs: Glyphs, width: int, room: int)
     for job in jobs:
         counts[STATE_WORDS[job.state]] = counts.get(STATE_WORDS[job.state], 0) + 1
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
-    title: list[Span] = [(f" {len(jobs)} hosts ", "strong"), (f" {words}", "text")]
-    title.append((f"  at most {suite.plan.at_once} at once", "muted"))
+    title: list[Span] = [(f" {_jobs_words(suite)} ", "strong"), (f" {words}", "text")]
+    title.append(
+        ("  one after the other" if suite.plan.in_turn else f"  at most {suite.plan.at_once} at once", "muted")
+    )
     name_width = min(max((cells(tidy(job.plan.host.id)) for job in jobs), default=1), max(width // 4, 8))
     shown = max(room - 1, 1)
     start = min(max(selected - shown // 2, 0), max(len(jobs) - shown, 0))
@@ -109,20 +113,33 @@ def job_rows(suite: Suite, selected: int, glyphs: Glyphs, width: int, room: int)
     return rows
 
 
+def _jobs_words(suite: Suite) -> str:
+    hosts = len({job.plan.host.id for job in suite.jobs})
+    words = f"{hosts} {'host' if hosts == 1 else 'hosts'}"
+    return words if hosts == len(suite.jobs) else f"{words}, {len(suite.jobs)} jobs"
+
+
 def progress_rows(job: JobState, glyphs: Glyphs, width: int) -> list[Row]:
     """Phase, n of total, rate, ETA, errors by outcome, what is in flight."""
     progress = job.progress
     if progress is None:
         waits = {"queued": "waits for its turn", "starting": "the engine starts: nothing has been sent yet"}
         return [clip([(f" {waits.get(job.state, 'no request was made')}", "muted")], width)]
+    over = job.state in OVER
     return [
-        _phase_row(progress, width),
+        _over_row(job, progress, width) if over else _phase_row(progress, width),
         _bar_row(progress, glyphs, width),
-        *flow(_figures(progress), width, glyphs, first=[(" ", "text")]),
+        *flow(_figures(progress, over=over), width, glyphs, first=[(" ", "text")]),
         *flow(_outcomes(progress), width, glyphs, first=[(" ", "text")]),
         *(folded(progress.last_error, width, "bad", head=[(" last error ", "muted")], limit=2) if progress.last_error
           else []),
     ]  # fmt: skip
+
+
+def _over_row(job: JobState, progress: Progress, width: int) -> Row:
+    run = f"run {progress.run + 1} of {progress.runs}" if progress.runs > 1 else "run"
+    state = (STATE_WORDS[job.state], STATE_STYLES[job.state])
+    return clip([(" ended: ", "text"), state, (f"  last was {run}, ", "muted"), (tidy(_case(progress)), "text")], width)
 
 
 def _phase_row(progress: Progress, width: int) -> Row:
@@ -152,14 +169,15 @@ def _bar_row(progress: Progress, glyphs: Glyphs, width: int) -> Row:
     return clip([(count, "strong"), (bar(share, room, glyphs), "accent"), (shown, "text")], width)
 
 
-def _figures(progress: Progress) -> list[list[Span]]:
+def _figures(progress: Progress, *, over: bool) -> list[list[Span]]:
     eta = UNKNOWN if progress.eta_s is None else duration_text(progress.eta_s)
     facts: list[list[Span]] = [
         [("rate ", "muted"), (rate_text(progress.rate_per_s), "text")],
-        [("ETA ", "muted"), (eta, "text")],
         [("elapsed ", "muted"), (duration_text(progress.elapsed_s), "text")],
-        [("in flight ", "muted"), (f"{progress.in_flight}", "text")],
     ]
+    if not over:
+        facts.insert(1, [("ETA ", "muted"), (eta, "text")])
+        facts.append([("in flight ", "muted"), (f"{progress.in_flight}", "text")])
     if progress.p50_s is not None:
         facts.append([("p50 so far ", "muted"), (latency_text(progress.p50_s), "text")])
     return facts
@@ -178,6 +196,14 @@ def problem_rows(job: JobState, glyphs: Glyphs, width: int) -> list[Row]:
     for problem in job.problems[-4:]:
         rows += folded(problem, width, "warn", head=[(f" {glyphs.levels[1]} ", "warn")], limit=3)
     return rows
+
+
+def _since(readings: Sequence[GpuReading], t0_ns: int) -> Sequence[GpuReading]:
+    """The readings of the current run: those at the end."""
+    at = len(readings)
+    while at and readings[at - 1].at_ns >= t0_ns:
+        at -= 1
+    return readings[at:]
 
 
 class LivePanel(LinesPanel):
@@ -224,7 +250,8 @@ class LivePanel(LinesPanel):
         scatter = self._scatter
         last_gpu_s = (job.gpu[-1].at_ns - progress.t0_ns) / 1e9 if job.gpu else 0.0
         end_s = time_end(max(progress.elapsed_s, scatter.last_s, last_gpu_s))
-        gpus = min(len({one.index for one in job.gpu}), 2 if room >= 16 else 1)
+        readings = _since(job.gpu, progress.t0_ns)
+        gpus = min(len({one.index for one in readings}), 2 if room >= 16 else 1)
         tall = 2 if room >= 20 else 1
         height = min(max(room - 3 - gpus * tall, _PLOT_MIN), _PLOT_MAX)
         left_out = job.points_left_out
@@ -235,8 +262,9 @@ class LivePanel(LinesPanel):
             rows.append(clip([(" no request has ended yet", "muted")], width))
         rows.append(time_row(end_s, width, glyphs))
         return rows + gpu_rows(
-            job.gpu, progress.t0_ns, end_s, width, glyphs, why=self.gpu_why, most=max(gpus, 1), height=tall
-        )
+            readings, progress.t0_ns, end_s, width, glyphs, why=self.gpu_why, most=max(gpus, 1), height=tall,
+            now=job.state not in OVER,
+        )  # fmt: skip
 
     def _take(self, job: JobState, progress: Progress) -> None:
         """Take the points that came since; another job or run begins anew."""

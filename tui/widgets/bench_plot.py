@@ -29,7 +29,10 @@ _FIRST_S: Final = 0.01
 _OCTAVE: Final = 16
 _FLOOR_S: Final = 1e-6
 #: where the run's time axis may end
-_ENDS_S: Final = (5, 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_ENDS_S: Final = (
+    5, 10, 15, 20, 30, 40, 60, 80, 120, 180, 240, 300, 420, 600, 900, 1200, 1800, 2700, 3600, 5400, 7200,
+    14400, 43200, 86400,
+)  # fmt: skip
 #: cells of the labels at the left
 MARGIN: Final = 9
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
@@ -121,10 +124,13 @@ def plot_rows(scatter: Scatter, end_s: float, width: int, height: int, glyphs: G
     top = nice_bound(scatter.most_s or scatter.most_failed_s)
     ascii_only = glyphs.ellipsis == "~"
     cells = [[0] * columns for _ in range(height)]
+    sparse = scatter.n <= columns  # a lone dot is hard to see: two by two
     for at_s, value in scatter.places(ok=True):
         x = min(int(at_s / end_s * columns * 2), columns * 2 - 1)
-        y = min(int((1 - value / top) * height * 4), height * 4 - 1)
-        cells[max(y, 0) // 4][x // 2] |= _DOTS[max(y, 0) % 4][x % 2]
+        y = max(min(int((1 - value / top) * height * 4), height * 4 - 1), 0)
+        for dot_y in (y, min(y + 1, height * 4 - 1)) if sparse else (y,):
+            dots = _DOTS[dot_y % 4]
+            cells[dot_y // 4][x // 2] |= dots[0] | dots[1] if sparse else dots[x % 2]
     failed = {
         (min(max(int((1 - value / top) * height), 0), height - 1), min(int(at_s / end_s * columns), columns - 1))
         for at_s, value in scatter.places(ok=False)
@@ -184,6 +190,7 @@ def gpu_rows(
     why: str,
     most: int = 2,
     height: int = 1,
+    now: bool = True,
 ) -> list[Row]:
     """The GPUs' utilisation between 0 and 100 % under the plot, on its time axis; the busiest first.
 
@@ -196,9 +203,12 @@ def gpu_rows(
         why: said where there is no reading.
         most: GPUs that are drawn.
         height: rows a GPU takes.
+        now: the last reading is from now.
     """
     by_gpu: dict[int, list[tuple[float, float | None]]] = {}
     for one in readings:
+        if one.at_ns < t0_ns:
+            continue  # of a run before this one
         by_gpu.setdefault(one.index, []).append(((one.at_ns - t0_ns) / 1e9, one.utilization_pct))
     known = {index: [v for _, v in points if v is not None] for index, points in by_gpu.items()}
     if not any(known.values()):
@@ -210,7 +220,7 @@ def gpu_rows(
     for index in order[:most]:
         last = by_gpu[index][-1][1]
         mean = sum(known[index]) / len(known[index]) if known[index] else None
-        spans.append((f" GPU {index} now {pct_text(last)}, mean {pct_text(mean)}", "text"))
+        spans.append((f" GPU {index} {'now' if now else 'last'} {pct_text(last)}, mean {pct_text(mean)}", "text"))
     if len(order) > most:
         spans.append((f"  and {len(order) - most} less busy", "muted"))
     rows: list[Row] = [rule(clip(spans, width), width, glyphs)]

@@ -34,6 +34,8 @@ _WIDE: Final = 130
 _LETTER: Final = 7
 _WHEN: Final = 12
 _VALUE: Final = 10
+#: cells from which on the rest is worth a column
+_REST: Final = 16
 _RUNS_SHOWN: Final = 12
 
 
@@ -46,42 +48,44 @@ def when_text(wall_start: str, *, wide: bool) -> str:
     return tidy(f"{day if wide else day[5:]} {time[:5]}{zone}")
 
 
+def case_of(row: StoredRow) -> str:
+    """A run's case with its temperature."""
+    return tidy(f"{row.case} {row.temperature}" if row.temperature else row.case)
+
+
 class Columns:
-    """Where the columns of the list stand at a width."""
+    """Where the columns of the list stand at a width: as wide as what is in them, and what is left for the rest."""
 
     def __init__(self, rows: Sequence[StoredRow], width: int) -> None:
         self.wide = width >= _WIDE
-        left = width - 4 - _LETTER - (_WHEN + (5 if self.wide else 0)) - _VALUE - 6
-        longest = max((cells(tidy(row.host)) for row in rows), default=4)
-        self.benchmark = min(max((cells(row.benchmark) for row in rows), default=9), max(left // 4, 4))
+        self.when = _WHEN + (5 if self.wide else 0)
+        left = width - 4 - (_LETTER + 1) - (self.when + 1) - (_VALUE + 1) - 3
+        self.benchmark = min(max((cells(tidy(row.benchmark)) for row in rows), default=0), left // 4)
+        self.benchmark = max(self.benchmark, min(9, left // 4))
         left -= self.benchmark
-        self.host = min(max(longest, 4), max(left // (3 if self.wide else 2), 4))
-        left -= self.host
-        self.case = min(18, max(left // (3 if self.wide else 1), 4)) if self.wide else max(left, 4)
+        self.case = min(max(max((cells(case_of(row)) for row in rows), default=0), 4), left // 2)
         left -= self.case
-        self.rest = max(left - 2, 0) if self.wide else 0
+        self.host = min(max(max((cells(tidy(row.host)) for row in rows), default=0), 4), left)
+        left -= self.host
+        self.rest = left - 2 if left >= _REST else 0
 
     def title(self) -> list[Span]:
         """The names of the columns."""
-        when = _WHEN + (5 if self.wide else 0)
-        text = (
-            f"    {'letter':<{_LETTER}} {'when':<{when}} {fit('benchmark', self.benchmark)} {fit('case', self.case)} "
-        )
-        text += f"{fit('host', self.host)} {'figure':>{_VALUE}} "
+        names = (fit("benchmark", self.benchmark), fit("case", self.case), fit("host", self.host))
+        text = f"    {'letter':<{_LETTER}} {'when':<{self.when}} {' '.join(names)} {'figure':>{_VALUE}} "
         return [(text + ("of what, label" if self.rest else ""), "header")]
 
 
 def list_row(row: StoredRow, columns: Columns, glyphs: Glyphs, width: int, *, selected: bool, marked: str) -> Row:
     """One run in one line."""
-    case = f"{row.case} {row.temperature}" if row.temperature else row.case
     spans: list[Span] = [
         (f"{glyphs.folded if selected else ' '}", "mark"),
         (f"{marked or ' '}", "mark"),
         ("= " if row.baseline else "  ", "accent"),
         (f"{letter_of(row):<{_LETTER}} ", letter_style(row.letter, row.verdict) if row.verdict == "valid" else "bad"),
-        (f"{fit(when_text(row.wall_start, wide=columns.wide), _WHEN + (5 if columns.wide else 0))} ", "muted"),
+        (f"{fit(when_text(row.wall_start, wide=columns.wide), columns.when)} ", "muted"),
         (f"{cell(row.benchmark, columns.benchmark)} ", "text"),
-        (f"{cell(case, columns.case)} ", "text"),
+        (f"{cell(case_of(row), columns.case)} ", "text"),
         (f"{cell(row.host, columns.host)} ", "text"),
         (f"{figure_text(row.value, row.unit or ''):>{_VALUE}} ", "strong"),
     ]
@@ -131,7 +135,7 @@ def compare_rows(comparisons: Sequence[Comparison], glyphs: Glyphs, width: int) 
         rows += side_rows("B", comparisons[0].b_name, {run for one in comparisons for run in one.b_runs}, width)
     for one in comparisons:
         about = " ".join(filter(None, (one.benchmark, one.case, one.temperature)))
-        counts = f"{len(one.a_runs)} runs against {len(one.b_runs)} "
+        counts = f"A {runs_words(len(one.a_runs))}, B {runs_words(len(one.b_runs))} "
         rows += [(), rule([(f" {tidy(about)} ", "strong"), (counts, "muted")], width, glyphs)]
         for reason in one.refused:
             head: list[Span] = [(f" {glyphs.levels[3]} NOT COMPARED ", "bad")]
@@ -145,8 +149,13 @@ def compare_rows(comparisons: Sequence[Comparison], glyphs: Glyphs, width: int) 
 
 def side_rows(sign: str, name: str, runs: set[str], width: int) -> list[Row]:
     """What one side is."""
-    counted = f"{tidy(name)}  ({len(runs)} {'run' if len(runs) == 1 else 'runs'})"
+    counted = f"{tidy(name)}  ({runs_words(len(runs))})"
     return folded(counted, width, "text", head=[(f" {sign} ", "mark")], limit=3)
+
+
+def runs_words(count: int) -> str:
+    """``1 run``, ``4 runs``."""
+    return f"{count} {'run' if count == 1 else 'runs'}"
 
 
 def figure_rows(row: FigureRow, glyphs: Glyphs, width: int) -> list[Row]:
@@ -248,7 +257,7 @@ class TrendRuns(LinesPanel):
         if self.facts is None or self.glyphs is None:
             return []
         rows: list[Row] = [
-            rule([(f" {len(self.facts.points)} valid runs, newest first ", "strong")], width, self.glyphs)
+            rule([(f" {runs_words(len(self.facts.points))} that count, newest first ", "strong")], width, self.glyphs)
         ]
         for point in reversed(self.facts.points):
             letter = point.letter.rstrip("~?")
