@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _LINE_LIMIT: Final = 64 * 1024 * 1024
 _LOOK_S: Final = 0.2
 #: how long a job waits for the first sample of its host, whose GPUs are to be seen before the load
-_FIRST_SAMPLE_S: Final = 6.0
+FIRST_SAMPLE_S: Final = 6.0
 _LAST_SAMPLE_S: Final = 1.6
 #: from being cancelled to being killed: the engine's own clean-up has 15 s
 _END_S: Final = 25.0
@@ -64,6 +64,7 @@ class Runner:
         store: keeps results; None: they are only returned.
         samples_folder: where the engines write the samples; None: they are not kept.
         on_change: called on the event loop when the suite changed.
+        first_sample_s: how long a job waits for the first sample of a host that is being connected to.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class Runner:
         *,
         samples_folder: Path | None = None,
         on_change: Callable[[], None] | None = None,
+        first_sample_s: float = FIRST_SAMPLE_S,
     ) -> None:
         self._settings = settings
         self._fleet = fleet
         self._store = store
         self._samples_folder = samples_folder
         self._on_change = on_change
+        self._first_sample_s = first_sample_s
         self.suite: Suite | None = None
         self._stop = asyncio.Event()
         self._barrier: Barrier | None = None
@@ -153,7 +156,7 @@ class Runner:
 
     async def _first_sample(self, host_id: str) -> None:
         """Give the host's agent a moment, so that its GPUs are seen before there is load; never required."""
-        end = time.monotonic() + _FIRST_SAMPLE_S
+        end = time.monotonic() + self._first_sample_s
         while time.monotonic() < end and not self._stop.is_set():
             record = self._fleet.hosts.get(host_id)
             if record is None or record.samples or record.link.state is not LinkState.CONNECTING:

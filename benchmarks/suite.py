@@ -8,7 +8,7 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from benchmarks.model import RunSpec  # noqa: TC001 - msgspec resolves field types when it decodes
-from benchmarks.result import LETTERS, GpuReading, Letter, Result
+from benchmarks.result import GpuReading, Letter, Result, worst_letter
 from benchmarks.wire import Failed, Point, Progress
 from probes.model import Host  # noqa: TC001 - msgspec resolves field types when it decodes
 
@@ -79,7 +79,6 @@ class Suite:
     @property
     def letter(self) -> Letter | None:
         """The worst letter; None while a run has none."""
-        letters = [result.grade.letter for result in self.results]
-        if not letters or None in letters:
-            return None
-        return next(letter for letter in reversed(LETTERS) if letter in letters)
+        letters: list[Letter | None] = [result.grade.letter for result in self.results]
+        known: list[Letter] = [letter for letter in letters if letter is not None]
+        return worst_letter(known) if len(known) == len(letters) else None

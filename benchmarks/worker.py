@@ -29,11 +29,14 @@ from benchmarks.options import options_of
 from benchmarks.recorder import Recorder
 from benchmarks.runids import new_run_id
 from benchmarks.samples_file import SampleWriter
+from benchmarks.schedule import NS
 from benchmarks.ways import RunContext
 from benchmarks.wire import Cancel, Failed, Finished, Go, Job, Over, Progress, Ready, ToEngine
 from probes.text import clean
 
 if TYPE_CHECKING:
+    from benchmarks.benchmark import Benchmark
+    from benchmarks.engine import Record
     from benchmarks.model import RunSpec
     from benchmarks.wire import FromEngine
 
@@ -118,7 +121,8 @@ class Worker:
             self._out.send(Ready(at))
             return await self._go.get()
 
-        engine = Engine(spec, definition.make(spec, context), recorder, self.stop, barrier if job.barrier else None)
+        bench = definition.make(spec, context)
+        engine = Engine(spec, bench, recorder, self.stop, barrier if job.barrier else None)
         reports = asyncio.create_task(self._report(engine, at), name="progress")
         try:
             record = await engine.run()
@@ -134,7 +138,14 @@ class Worker:
         engine.phase = "validate"
         self._out.send(engine.progress(at, len(job.runs)))
         result = assemble(
-            record, spec, definition, job, options_of(job.settings.bench), run_id=run_id, samples_file=name
+            record,
+            spec,
+            definition,
+            job,
+            options=options_of(job.settings.bench),
+            totals=_totals(bench, record),
+            run_id=run_id,
+            samples_file=name,
         )
         self._out.send(Finished(at, result))
 
@@ -142,6 +153,13 @@ class Worker:
         while True:
             self._out.send(engine.progress(at, len(self._job.runs)))
             await asyncio.sleep(_REPORT_S)
+
+
+def _totals(bench: Benchmark, record: Record) -> dict[str, float | None]:
+    """The benchmark's own figures of the whole run."""
+    measured = record.measured
+    window_s = 0.0 if measured is None else (measured.t1_ns - measured.t0_ns) / NS
+    return dict(bench.totals(record.samples, window_s))
 
 
 async def serve() -> None:

@@ -110,6 +110,16 @@ class Behaviour(StrEnum):
     SILENT = "silent"
 
 
+class Temper(StrEnum):
+    """How the services of a host fare when they are loaded: a matter of benchmarks, not of the script."""
+
+    PLAIN = "plain"
+    #: they claim CUDA and work on the processor: slow, and no GPU is loaded
+    CPU_FALLBACK = "cpu_fallback"
+    #: some of what they are asked fails
+    FAILING = "failing"
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceSpec:
     """One service stand-in; ``kind`` and ``path`` are those of the configuration."""
@@ -138,6 +148,7 @@ class HostSpec:
     groups: tuple[str, ...]
     labels: dict[str, str]
     services: tuple[ServiceSpec, ...]
+    temper: Temper
 
     @property
     def has_mig(self) -> bool:
@@ -171,6 +182,15 @@ _ROSTER: Final = (
     (C7, Fault.NO_AGENT),
     (G4, Fault.KEY_UNKNOWN),
 )
+#: by the place in the roster: a T4 and an L4 that are well otherwise, or nearly
+_TEMPERS: Final = {7: Temper.CPU_FALLBACK, 18: Temper.FAILING}
+
+
+def gpu_of(machine: Machine, service: str) -> int | None:
+    """The GPU on which a service works; None: on the processor, or on none at all."""
+    if not machine.gpus:
+        return None
+    return {"voicevox": 0, "backend": 0, "openvoice": 1 % machine.gpus, "llm": machine.gpus - 1}.get(service)
 
 
 def plan(hosts: int, seed: int) -> tuple[HostSpec, ...]:
@@ -198,6 +218,7 @@ def plan(hosts: int, seed: int) -> tuple[HostSpec, ...]:
                 groups=_groups(machine),
                 labels=_labels(machine, fault),
                 services=_services(machine, fault),
+                temper=_TEMPERS.get(index % len(_ROSTER), Temper.PLAIN),
             )
         )
     return tuple(fleet)
@@ -221,14 +242,28 @@ def _groups(machine: Machine) -> tuple[str, ...]:
 
 
 def _services(machine: Machine, fault: Fault) -> tuple[ServiceSpec, ...]:
-    voicevox = ServiceSpec("voicevox", 50021, "voicevox")
-    openvoice = ServiceSpec("openvoice", 8001, "openvoice", "/health")
+    scripted = _scripted_services(fault)
+    if scripted:
+        return scripted
     backend = ServiceSpec("backend", 55433, "http", "/health")
     frontend = ServiceSpec("frontend", 55434, "http", "/")
-    exporter = ServiceSpec("exporter", 9400, "tcp")
+    models: tuple[ServiceSpec, ...] = ()
+    if machine.kind in ("g6", "p5") and fault in (Fault.NONE, Fault.DISK_FULL):
+        models = (ServiceSpec("llm", 8000, "openai"),)
+    if machine.kind in ("g4", "g6"):
+        voicevox = ServiceSpec("voicevox", 50021, "voicevox")
+        openvoice = ServiceSpec("openvoice", 8001, "openvoice", "/health")
+        return (voicevox, openvoice, backend, frontend, *models)
+    if machine.kind == "c7":
+        return (backend, frontend)
+    return (ServiceSpec("exporter", 9400, "tcp"), *models)
+
+
+def _scripted_services(fault: Fault) -> tuple[ServiceSpec, ...]:
+    """Those of a host whose part is in its services; none for the others."""
     if fault is Fault.SERVICES:
         return (
-            voicevox,
+            ServiceSpec("voicevox", 50021, "voicevox"),
             ServiceSpec("openvoice", 8001, "openvoice", "/health", Behaviour.INITIALIZING),
             ServiceSpec("backend", 55433, "http", "/api/voicevox/health", Behaviour.UNHEALTHY),
             ServiceSpec("frontend", 55434, "http", "/", Behaviour.ERROR),
@@ -247,8 +282,4 @@ def _services(machine: Machine, fault: Fault) -> tuple[ServiceSpec, ...]:
             ServiceSpec("backend", 55433, "http", "/health", silent),
             ServiceSpec("frontend", 55434, "http", "/", silent),
         )
-    if machine.kind in ("g4", "g6"):
-        return (voicevox, openvoice, backend, frontend)
-    if machine.kind == "c7":
-        return (backend, frontend)
-    return (exporter,)
+    return ()

@@ -1,6 +1,6 @@
 """The simulated GPUs: load comes in jobs, memory stands at the job's plateau, temperature follows power with inertia.
 
-Every figure at time ``t`` is a pure function of (host, GPU, t).
+Every figure at time ``t`` is a pure function of (host, GPU, t), and of whether a service works on the GPU then.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
-from probes.demo.catalog import MIB, Fault
+from probes.demo.catalog import MIB, Fault, Temper, gpu_of
 from probes.demo.faults import active, local_time, window
 from probes.demo.noise import between, clamp, mix, unit, wave
 from probes.model import Gpu, GpuProcess, Mig, Missing, Reason
@@ -44,13 +44,34 @@ _KINDS: Final = {
     "synthesis": (("voicevox_engine", "voicevox", 0.30, 0.24, 0.30), ("openvoice_api", "openvoice", 0.42, 0.38, 0.28)),
     "lab": (("blender", "kenji", 0.82, 0.52, 0.15), ("jupyter-lab", "mina", 0.18, 0.33, 0.15)),
 }
+#: what waits on a GPU of its own until it is asked, by service: name, user and share of the memory
+_TENANTS: Final = {
+    "voicevox": ("voicevox_engine", "voicevox", 0.14),
+    "openvoice": ("openvoice_api", "openvoice", 0.22),
+    "llm": ("vllm serve", "svc-llm", 0.88),
+}
+#: utilisation while a service works
+_SERVING_LOW: Final = 0.86
+_SERVING_HIGH: Final = 0.96
+
+
+def tenant(host: HostSpec, gpu: int) -> str | None:
+    """The service that has this GPU for itself; where there is one GPU alone it is everybody's."""
+    if host.machine.gpus < 2:
+        return None
+    names = (service.name for service in host.services if service.name in _TENANTS)
+    return next((name for name in names if gpu_of(host.machine, name) == gpu), None)
 
 
 def job(host: HostSpec, gpu: int, t: float) -> Job | None:
     """The job on a GPU at ``t``, or None while it is idle (about a sixth of the time)."""
     kinds = _KINDS.get(host.groups[-1])
-    if kinds is None:
+    if kinds is None or host.temper is Temper.CPU_FALLBACK:
         return None
+    lodger = tenant(host, gpu)
+    if lodger is not None:
+        name, user, memory = _TENANTS[lodger]
+        return Job(name, user, 0.02, memory, 0.02, -host.boot_s)
     key = mix(host.key, 100 + gpu)
     length_s = between(240.0, 900.0, key)
     offset_s = between(0.0, length_s, key, 1)
@@ -63,10 +84,12 @@ def job(host: HostSpec, gpu: int, t: float) -> Job | None:
     return Job(name, user, load, memory * between(0.9, 1.05, key, 4, epoch), swing, started_s)
 
 
-def load(host: HostSpec, gpu: int, t: float) -> float:
+def load(host: HostSpec, gpu: int, t: float, *, serving: bool = False) -> float:
     """Utilisation 0 to 1, before any throttling."""
     current = job(host, gpu, t)
     key = mix(host.key, 200 + gpu)
+    if serving:
+        return _SERVING_LOW + (_SERVING_HIGH - _SERVING_LOW) * (0.5 + 0.5 * wave(key + 2, t, 1.3))
     if current is None:
         return 0.0
     value = current.load + current.swing * (0.6 * wave(key, t, 11.0) + 0.4 * wave(key + 1, t, 2.3))
@@ -81,9 +104,9 @@ def heat(host: HostSpec, t: float) -> float:
     return 0.0 if script is None else script.swell(local_time(host, t), 14.0)
 
 
-def power_w(host: HostSpec, gpu: int, kind: GpuType, t: float) -> float:
+def power_w(host: HostSpec, gpu: int, kind: GpuType, t: float, *, serving: bool = False) -> float:
     """Power drawn now."""
-    busy = load(host, gpu, t)
+    busy = load(host, gpu, t, serving=serving)
     draw = kind.idle_w + (kind.limit_w - kind.idle_w) * busy**0.8 * 0.97
     draw *= 1.0 - 0.25 * heat(host, t)
     return clamp(draw + 0.01 * kind.limit_w * wave(mix(host.key, 300 + gpu), t, 1.7), kind.idle_w * 0.9, kind.limit_w)
@@ -119,18 +142,18 @@ def uuid(host: HostSpec, gpu: int, prefix: str = "GPU", part: int = 0) -> str:
     return f"{prefix}-{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def read_gpu(host: HostSpec, gpu: int, kind: GpuType, t: float) -> Gpu:
-    """One GPU as the agent would report it at ``t``."""
+def read_gpu(host: HostSpec, gpu: int, kind: GpuType, t: float, *, serving: bool = False) -> Gpu:
+    """One GPU as the agent would report it at ``t``; ``serving``: a service works on it."""
     if gpu_lost(host, gpu, t):
         return _unread(host, gpu, kind, "gpu_lost")
     if active(host, Fault.DRIVER_HUNG, t):
         return _unread(host, gpu, kind, "timeout")
     missing: Missing = {}
     mig = _mig(host, gpu, t)
-    busy = load(host, gpu, t)
+    busy = load(host, gpu, t, serving=serving)
     failed = heat(host, t)
     heated = temperature_c(host, gpu, kind, t)
-    power = power_w(host, gpu, kind, t)
+    power = power_w(host, gpu, kind, t, serving=serving)
     used = memory_used_bytes(host, gpu, kind, t)
     total, reserved = kind.memory_mib * MIB, kind.reserved_mib * MIB
     clock = kind.idle_mhz + (kind.max_mhz - kind.idle_mhz) * (0.0 if busy < 0.02 else 1.0 - 0.1 * busy - 0.45 * failed)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 
+from probes.demo.casting import cast
 from probes.demo.catalog import Behaviour, Fault
 from probes.demo.faults import active
 from probes.demo.session import SimulatedLogin
-from probes.demo.web import HttpPort, SilentPort, bind
+from probes.demo.use import Use
+from probes.demo.web import ServicePort, SilentPort, bind
 
 if TYPE_CHECKING:
     import socket
@@ -33,8 +35,9 @@ class HostServer:
         self.spec = spec
         self.address = address
         self._now_s = now_s
+        self._use = use = Use(now_s)
         self._options = asyncssh.SSHServerConnectionOptions(
-            server_factory=lambda: SimulatedLogin(spec, now_s),
+            server_factory=lambda: SimulatedLogin(spec, now_s, use),
             server_host_keys=[keys.hosts[spec.id]],
             authorized_client_keys=asyncssh.import_authorized_keys(keys.authorized(spec)),
             password_auth=False,
@@ -50,7 +53,7 @@ class HostServer:
             login_timeout=_LOGIN_S,
         )
         self._listener: socket.socket | None = None
-        self._services: list[HttpPort | SilentPort] = [
+        self._services: list[ServicePort | SilentPort] = [
             port for service in spec.services if (port := self._service(service)) is not None
         ]
         if spec.fault is Fault.SSH_SILENT:
@@ -58,12 +61,12 @@ class HostServer:
         self._connections: dict[asyncio.Task[None], socket.socket] = {}
         self._parked: list[socket.socket] = []
 
-    def _service(self, service: ServiceSpec) -> HttpPort | SilentPort | None:
+    def _service(self, service: ServiceSpec) -> ServicePort | SilentPort | None:
         if service.behaviour is Behaviour.REFUSED:
             return None
         if service.behaviour is Behaviour.SILENT:
             return SilentPort(self.address, service.port)
-        return HttpPort(self.address, service, self._now_s)
+        return ServicePort(self.address, service, cast(service, self.spec, self._use), self._now_s)
 
     async def open(self) -> None:
         """Listen on every port. Raises OSError when one is taken."""

@@ -10,6 +10,7 @@ import asyncssh
 from probes.demo.catalog import Fault
 from probes.demo.faults import WINDOWS, active, local_time
 from probes.demo.simulate import hello, processes, sample
+from probes.demo.use import IDLE
 from probes.demo.wire import Inbox, encode_line, nonce_of
 from probes.model import Answer
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from probes.demo.catalog import HostSpec
+    from probes.demo.use import Use
     from probes.demo.wire import Request
 
 #: requests that only a real machine can answer
@@ -39,21 +41,23 @@ GARBAGE: Final = (
 class SimulatedLogin(asyncssh.SSHServer):
     """One connection to a simulated host; authentication is by key (``authorized_client_keys``) alone."""
 
-    def __init__(self, host: HostSpec, now_s: Callable[[], float]) -> None:
+    def __init__(self, host: HostSpec, now_s: Callable[[], float], use: Use) -> None:
         self._host = host
         self._now_s = now_s
+        self._use = use
 
     def session_requested(self) -> AgentStandIn:
         """Each session may run the stand-in."""
-        return AgentStandIn(self._host, self._now_s)
+        return AgentStandIn(self._host, self._now_s, self._use)
 
 
 class AgentStandIn(asyncssh.SSHServerSession[bytes]):
     """Behaves as the Python agent does over its bootstrap, with the simulation in place of a machine."""
 
-    def __init__(self, host: HostSpec, now_s: Callable[[], float]) -> None:
+    def __init__(self, host: HostSpec, now_s: Callable[[], float], use: Use | None = None) -> None:
         self._host = host
         self._now_s = now_s
+        self._use = use
         self._channel: Any = None
         self._nonce: str | None = None
         self._inbox = Inbox()
@@ -168,7 +172,8 @@ class AgentStandIn(asyncssh.SSHServerSession[bytes]):
                     return
                 await self._misbehave(now)
                 interval_s = None if before_s is None else round(now - before_s, 3)
-                self._write(encode_line(sample(self._host, now, seq, interval_s, self._echo(now))))
+                serving = IDLE if self._use is None else self._use.now()
+                self._write(encode_line(sample(self._host, now, seq, interval_s, self._echo(now), serving=serving)))
                 seq, before_s = seq + 1, now
                 if self._every_tick or listed_s is None or now - listed_s >= PROCESSES_EVERY_S:
                     listed_s = now

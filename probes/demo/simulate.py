@@ -8,10 +8,12 @@ from probes.demo.catalog import GIB, MIB, Fault
 from probes.demo.faults import boot_age_s, boots, local_time, window
 from probes.demo.gpus import gpu_processes, job, job_pid, load, read_gpu
 from probes.demo.noise import between, clamp, mix, unit, wave
+from probes.demo.use import IDLE
 from probes.model import AgentUse, Cpu, Disk, Hello, Memory, Missing, Net, Process, Processes, Sample, Unit, Xid
 
 if TYPE_CHECKING:
     from probes.demo.catalog import HostSpec
+    from probes.demo.use import Serving
 
 _AGENT_RSS_BYTES: Final = 9_100_000
 _DAEMONS: Final = (
@@ -59,7 +61,15 @@ def hello(host: HostSpec, t: float) -> Hello:
     )
 
 
-def sample(host: HostSpec, t: float, seq: int, interval_s: float | None, echo: tuple[int, int] | None = None) -> Sample:
+def sample(
+    host: HostSpec,
+    t: float,
+    seq: int,
+    interval_s: float | None,
+    echo: tuple[int, int] | None = None,
+    *,
+    serving: Serving = IDLE,
+) -> Sample:
     """All fast-changing facts at ``t`` seconds after the start of the demo.
 
     Args:
@@ -68,6 +78,7 @@ def sample(host: HostSpec, t: float, seq: int, interval_s: float | None, echo: t
         seq: number of the sample on its connection, from 0.
         interval_s: seconds since the sample before; None on the first, whose rates are then missing.
         echo: heartbeat token and milliseconds since it came, as in ``Sample.echo``.
+        serving: what the services of the host load now.
     """
     machine = host.machine
     first = interval_s is None
@@ -77,11 +88,16 @@ def sample(host: HostSpec, t: float, seq: int, interval_s: float | None, echo: t
         missing["xid_events"] = "denied"
     else:
         xids = _xids(host, t)
-    gpus = () if machine.gpu is None else tuple(read_gpu(host, i, machine.gpu, t) for i in range(machine.gpus))
+    kind = machine.gpu
+    gpus = (
+        ()
+        if kind is None
+        else tuple(read_gpu(host, i, kind, t, serving=i in serving.gpus) for i in range(machine.gpus))
+    )
     return Sample(
         seq=seq,
         uptime_s=round(boot_age_s(host, t), 2),
-        cpu=_cpu(host, t, first=first),
+        cpu=_cpu(host, t, first=first, serving=serving.cpu),
         memory=_memory(host, t),
         agent=AgentUse(None if first else round(0.03 + 0.01 * unit(host.key, 41, seq), 3), _AGENT_RSS_BYTES),
         interval_s=interval_s,
@@ -129,9 +145,10 @@ def _mean_load(host: HostSpec, t: float) -> float:
     return sum(load(host, gpu, t) for gpu in range(gpus)) / gpus
 
 
-def _cpu(host: HostSpec, t: float, *, first: bool) -> Cpu:
+def _cpu(host: HostSpec, t: float, *, first: bool, serving: bool) -> Cpu:
     count = host.machine.cores
     busy = clamp(0.04 + 0.35 * _mean_load(host, t) + 0.05 * wave(mix(host.key, 11), t, 6.0), 0.0, 1.0)
+    busy = 0.93 if serving else busy
     load1 = round(busy * count * (1.0 + 0.1 * wave(mix(host.key, 12), t, 60.0)), 2)
     load5 = round(load1 * (1.0 + 0.05 * wave(mix(host.key, 13), t, 300.0)), 2)
     load15 = round(load5 * (1.0 + 0.05 * wave(mix(host.key, 14), t, 900.0)), 2)

@@ -149,7 +149,7 @@ async def test_wrong_keys_and_a_missing_python_are_played():
 async def fetch(address: str, port: int, path: str) -> tuple[int, object]:
     async with asyncio.timeout(5):
         reader, writer = await asyncio.open_connection(address, port)
-        writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
         await writer.wait_closed()

@@ -1,0 +1,7 @@
+"""Runs one stand-in; see ``process.py``."""
+
+import sys
+
+from probes.demo.voices.process import main
+
+sys.exit(main())
