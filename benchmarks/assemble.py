@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NO_AGENT: Final = "the engine does not see the host's GPUs"
 _LAGS: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+_TARGET: Final = frozenset(Target.__struct_fields__)
 _NOT_OURS: Final = frozenset({Outcome.OK, Outcome.CANCELLED, Outcome.DROPPED})
 
 
@@ -91,15 +92,16 @@ def assemble(
         spans=_spans(samples),
         kpis=(
             *_kpis(definition, options, metrics, samples, counts),
-            *_projected(job.host, definition, options, metrics),
+            *_projected(job.host, options, metrics),
         ),
         gpu=GpuUse(missing={"readings": _NO_AGENT}),
         errors=record.errors,
         notes=(*record.preflight.notes, *record.problems),
         label=job.label,
+        nodes=job.nodes,
         samples_file=samples_file,
         simulated=job.host.simulated,
-        missing={} if samples_file is not None else {"samples_file": "samples were not kept"},
+        missing=_missing(record, samples_file),
     )
 
 
@@ -193,9 +195,15 @@ def _facts(
     )
 
 
+def _missing(record: Record, samples_file: str | None) -> dict[str, str]:
+    """Why samples are not there, and why metrics are not that do not apply."""
+    missing = {} if samples_file is not None else {"samples_file": "samples were not kept"}
+    return missing | {name: why for name, why in record.preflight.missing.items() if name not in _TARGET}
+
+
 def _target(record: Record, spec: RunSpec, job: Job) -> Target:
     found = record.preflight
-    missing = dict(found.missing)
+    missing = {name: why for name, why in found.missing.items() if name in _TARGET}
     missing.setdefault("device_in_use", _NO_AGENT)
     for name, value in (("server_version", found.server_version), ("device_claimed", found.device_claimed)):
         if value is None:
@@ -231,9 +239,15 @@ def _kpis(
     return (*fixed, *kpi.figure_kpis(metrics, options.kpi.get(definition.id, {})))
 
 
-def _projected(
-    host: Host, definition: Definition, options: BenchOptions, metrics: dict[str, MetricResult]
-) -> list[Kpi]:
+def _figure(metric: MetricResult) -> float | None:
+    """A run's one figure of a metric: of requests the error-adjusted median."""
+    if metric.scope == "run":
+        return metric.value
+    p50 = metric.adjusted.get("p50")
+    return None if p50 is None else p50.value
+
+
+def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResult]) -> list[Kpi]:
     """What was projected for the host's instance type beside what was measured (E7)."""
     instance_type = host.labels.get("instance_type", "")
     lines: list[Kpi] = []
@@ -242,11 +256,11 @@ def _projected(
         if metric is None:
             continue  # a figure of another benchmark
         lines += kpi.against_projection(
-            f"projected_{tag}",
+            f"{kpi.PROJECTED}{tag}",
             tag,
             metric.unit,
             projected=projected,
-            measured=metric.value if metric.scope == "run" else metric.median,
+            measured=_figure(metric),
             better=metric.better,
             projected_by=f"the configuration, for {instance_type}",
         )

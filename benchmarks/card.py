@@ -102,6 +102,9 @@ def _grade(result: Result) -> Iterable[str]:
         bound = "" if grade.upper is None else f", 95 % bound {figure(grade.upper, grade.unit or '')}"
         value = "infinite (failures)" if grade.value is None else figure(grade.value, grade.unit or "")
         yield f"  graded    {clean(grade.statistic)}: {value}{bound}, n {result.counts.intended}"
+    for part in grade.parts if len(grade.parts) > 1 else ():
+        value = clean(part.reason or "unknown") if part.value is None else figure(part.value, part.unit)
+        yield f"  part      {clean(part.statistic)}: {value}: {part.letter or 'no letter'}"
     if grade.uncapped is not None and grade.uncapped != grade.letter:
         yield f"  ladder    {grade.uncapped} before what lowered it"
     for cap in grade.caps:

@@ -114,7 +114,9 @@ class SampleWriter:
         self._buffer.clear()
 
     def _make(self, folder: Path) -> FileIO:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # the mode is not that of folders made on the way
+            folder.parent.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         temporary = self._temporary(folder)
         return FileIO(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 

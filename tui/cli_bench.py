@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from tui.cli_bench_print import json_text, print_results
-from tui.cli_bench_run import run
+from tui.cli_bench_run import OPTIONS, run
 from tui.cli_shared import EXIT_USAGE, Fault, or_fault, print_out, settings_of
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def _described(one: Definition, options: BenchOptions) -> str:
     for parameter in one.parameters:
         default = f", default {parameter.default}" if parameter.default else ""
         choices = f" ({', '.join(parameter.choices)})" if parameter.choices else ""
-        lines.append(f"  parameter  {parameter.name}: {parameter.help or parameter.title}{choices}{default}")
+        option = f"--{parameter.name}" if parameter.name in OPTIONS else f"--param {parameter.name}=..."
+        lines.append(f"  parameter  {option}: {parameter.help or parameter.title}{choices}{default}")
     return "\n".join(lines) + "\n"
 
 

@@ -165,13 +165,13 @@ def _parameters(definition: Definition, words: Sequence[str], mistakes: list[str
     """``NAME=VALUE`` by name; what is wrong is added to ``mistakes``."""
     from probes.config.schema import near, one_of  # noqa: PLC0415
 
-    own = {each.name: each for each in definition.parameters if each.name not in _OPTIONS}
+    own = {each.name: each for each in definition.parameters if each.name not in OPTIONS}
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals:
             mistakes.append(f"--param: {word!r} has no value; expected NAME=VALUE")
-        elif name in _OPTIONS:
+        elif name in OPTIONS:
             mistakes.append(f"--param: {name} is an option of its own; expected --{name}")
         elif name not in own:
             known = one_of(list(own)) if own else f"none: {definition.id} has no parameters of its own"
@@ -184,7 +184,7 @@ def _parameters(definition: Definition, words: Sequence[str], mistakes: list[str
 
 
 #: parameters of the form on the screen that are options of their own here
-_OPTIONS = frozenset({"url", "service", "style", "text", "n", "concurrency", "rate", "warmup", "timeout"})
+OPTIONS = frozenset({"url", "service", "style", "text", "n", "concurrency", "rate", "warmup", "timeout"})
 
 
 def _wrong_value(parameter: Parameter, value: str) -> str | None:
