@@ -33,6 +33,13 @@ async def suite_of(host: Host, **asked: Any) -> Suite:
     return await runner.run(plan_suite(Request("synthesis", **asked), (host,), {}))
 
 
+def passes(suite: Suite) -> None:
+    """Whether nothing is held against a suite but how busy this machine is."""
+    reasons = [reason for result in suite.results for reason in result.validity.reasons]
+    assert all(reason.startswith(("the client", "Little's law", "drift")) for reason in reasons), reasons
+    assert exit_code(suite) == (INVALID if reasons else PASS)
+
+
 async def test_a_quick_run() -> None:
     async with serve(Voicevox(Behaviour(delay_s=0.02, query_s=0.01))) as running:
         suite = await suite_of(voicevox(running), mode="quick")
@@ -58,8 +65,8 @@ async def test_a_quick_run() -> None:
     assert 0 < metrics["rtfx_total"].value <= 0.625 / 0.03
     assert {"query", "synthesis"} <= result.spans.keys()
     assert result.grade.uncapped in ("S", None)
-    if result.validity.verdict == "valid":
-        assert (result.grade.letter, exit_code(suite)) == ("A", PASS)
+    passes(suite)
+    assert result.grade.letter == ("A" if result.validity.verdict == "valid" else None)
 
 
 async def test_cold_once_and_not_again() -> None:
@@ -68,10 +75,10 @@ async def test_cold_once_and_not_again() -> None:
         again = await suite_of(voicevox(running), extra={"temperature": "cold"})
     (result,) = first.results
     assert (result.temperature, result.counts.intended, result.counts.ok) == ("cold", 1, 1)
-    assert (result.grade.letter, result.validity.verdict) == (None, "valid")
+    assert result.grade.letter is None
     assert [phase.name for phase in result.phases] == ["preflight", "measure"]
     assert result.metrics["synthesis_time"].min >= 0.05
-    assert exit_code(first) == PASS
+    passes(first)
     assert again.results == ()
     ((failure,),) = [job.failures for job in again.jobs]
     assert (failure.layer, failure.cause) == (NOT_MEASURABLE, "cold: the style was loaded before this run")
@@ -85,7 +92,7 @@ async def test_a_check_has_no_letter_and_passes() -> None:
         assert running.service.ledger.works == 2
     (result,) = suite.results
     assert (result.grade.letter, result.counts.ok, result.target.device_claimed) == (None, 1, "cuda")
-    assert exit_code(suite) == PASS
+    passes(suite)
 
 
 async def test_a_recording_instead_of_speech_starts_no_run_and_fails_a_check() -> None:
@@ -98,7 +105,7 @@ async def test_a_recording_instead_of_speech_starts_no_run_and_fails_a_check() -
     assert exit_code(quick) == INVALID
     (result,) = check.results
     assert result.counts.by_outcome["invalid_body"] == 1
-    assert exit_code(check) == MISSED
+    assert exit_code(check) in (MISSED, INVALID)
 
 
 async def test_all_failed_on_the_servers_side_is_f() -> None:
@@ -152,4 +159,4 @@ async def test_several_services_are_several_runs() -> None:
         suite = await suite_of(host, mode="check")
     # this stand-in speaks with any model it lists: two services, two results, never pooled
     assert [result.target.service for result in suite.results] == ["voicevox", "llm"]
-    assert exit_code(suite) == PASS
+    passes(suite)
