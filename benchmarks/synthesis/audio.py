@@ -69,8 +69,9 @@ class Format(Struct, frozen=True):
 class Sound(Struct, frozen=True):
     """What a body holds. ``peak`` and ``rms`` are shares of full scale, about the mean.
 
-    They are of the samples that were looked at, as is ``loud``, the share of them beyond ``LOUD``. ``fingerprint`` identifies the samples (SHA-256, shortened).
-    ``open_ended``: the file did not declare its length, so that a missing end cannot be seen.
+    They are of the samples that were looked at, as is ``loud``, the share of them beyond ``LOUD``. ``fingerprint``
+    identifies all samples (SHA-256, shortened). ``open_ended``: the file did not declare its length, so that a missing
+    end cannot be seen.
     """
 
     format: Format
