@@ -41,15 +41,17 @@ Better = Literal["lower", "higher"]
 class Done(Struct, frozen=True, gc=False):
     """What a benchmark says of one request it made. ``values`` by metric tag, in the metric's unit; only when OK.
 
-    ``sent_ns`` is the moment the request proper was sent, None: when ``once`` was called. ``side`` and ``detail`` of a
-    failure; detail is cleaned and bounded. ``fingerprint`` identifies the answer's content (audio that must differ by
-    text), ``spans`` are the parts of the request by name in seconds (dns, connect, first_byte, query, synthesis, ...).
+    ``sent_ns`` is the moment the request proper was sent, None: when ``once`` was called; ``end_ns`` the moment its
+    answer was complete, before it was checked, None: when ``once`` returned. ``side`` and ``detail`` are of a failure;
+    detail is cleaned and bounded. ``fingerprint`` identifies the answer's content (audio that must differ by text),
+    ``spans`` are the parts of the request by name in seconds (dns, connect, first_byte, query, synthesis, ...).
     """
 
     outcome: Outcome = Outcome.OK
     values: dict[str, float] = {}
     spans: dict[str, float] = {}
     sent_ns: int | None = None
+    end_ns: int | None = None
     side: Side = Side.SERVER
     detail: str = ""
     fingerprint: str = ""
@@ -81,7 +83,8 @@ class Load(Struct, frozen=True):
     Closed loop: ``concurrency`` slots, each sending its next request when the last one ended, until ``n`` were
     intended and ``min_s`` have passed. Open loop (``rate_per_s`` given): request i is intended at ``t0 + i / rate``,
     whatever the server does; exactly ``n`` of them, or as many as fill ``min_s``, whichever is more; a send while
-    ``max_in_flight`` are on their way is dropped and counted. Both end at ``max_s``.
+    ``max_in_flight`` are on their way is dropped and counted. Both end at ``max_s``; what is on its way then is waited
+    for, at most ``timeout_s``.
     """
 
     mode: Mode = "full"
@@ -92,7 +95,6 @@ class Load(Struct, frozen=True):
     max_s: float = 900.0
     warmup_n: int = 2
     timeout_s: float = 60.0
-    drain_s: float = 5.0
     max_in_flight: int = 1000
 
     @property

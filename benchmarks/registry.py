@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from benchmarks.benchmark import Definition
 
 #: id to the module that has its ``DEFINITION``; adding a benchmark is one file and one line here
-_MODULES: Final[dict[str, str]] = {}
+_MODULES: Final[dict[str, str]] = {
+    "synthesis": "benchmarks.synthesis.definition",
+    "api-latency": "benchmarks.latency",
+}
 
 
 def ids() -> tuple[str, ...]:

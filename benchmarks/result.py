@@ -6,15 +6,26 @@ null, ``missing`` of the same object says why.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
 
 from benchmarks.model import SCHEMA_VERSION, Better, Load, Temperature
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 Letter = Literal["S", "A", "B", "C", "D", "F"]
 #: from the best to the worst
 LETTERS: Final[tuple[Letter, ...]] = ("S", "A", "B", "C", "D", "F")
+
+
+def worst_letter(letters: Iterable[Letter]) -> Letter | None:
+    """The worst of some letters; None of none."""
+    given = set(letters)
+    return next((letter for letter in reversed(LETTERS) if letter in given), None)
+
+
 Check = Literal["pass", "fail", "not_checked"]
 
 
@@ -91,7 +102,8 @@ class Counts(Struct, frozen=True):
 class Quantile(Struct, frozen=True):
     """A percentile with its two-sided 95 % interval; None with the reason (``n too small``, ``failures``).
 
-    ``upper`` is the one-sided 95 % upper bound (lower bound where higher is better) that grades use.
+    ``upper`` is the one-sided 95 % upper bound (lower bound where higher is better) that grades use. Where there is a
+    value, ``reason`` is of what is missing beside it: ``interval: n too small``, ``bound: failures`` (it is infinite).
     """
 
     value: float | None
@@ -174,11 +186,26 @@ class Cap(Struct, frozen=True):
     reason: str
 
 
+class GradePart(Struct, frozen=True):
+    """What one ladder says. ``letter`` has the step down of a bound that crosses a boundary, ``uncapped`` has not."""
+
+    tag: str
+    statistic: str
+    unit: str
+    value: float | None
+    upper: float | None
+    letter: Letter | None
+    uncapped: Letter | None
+    provisional: bool = False
+    reason: str | None = None
+
+
 class Grade(Struct, frozen=True):
     """The letter, how it came about, and the policy that gave it. ``letter`` None: not graded, with the reason.
 
     ``statistic`` names the graded figure (``response_time p90, error-adjusted``), ``value`` is it, ``upper`` its bound,
-    ``uncapped`` the letter of the ladder alone. ``approximate`` is quick mode's "~".
+    ``uncapped`` the letter of the ladder alone. ``approximate`` is quick mode's "~". ``parts``: every ladder that was
+    looked at; the figures of the grade are those of the worst.
     """
 
     letter: Letter | None
@@ -192,6 +219,7 @@ class Grade(Struct, frozen=True):
     uncapped: Letter | None = None
     caps: tuple[Cap, ...] = ()
     reason: str | None = None
+    parts: tuple[GradePart, ...] = ()
     missing: dict[str, str] = {}
 
 
@@ -239,6 +267,8 @@ class Result(Struct, frozen=True):
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     label: str | None = None
+    #: how many hosts began their measure phases together with this one, itself included
+    nodes: int = 1
     samples_file: str | None = None
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION

@@ -129,7 +129,7 @@ class Settings(Struct, frozen=True):
     aws: AwsOptions = AwsOptions()
     """What may be asked of AWS."""
     bench: dict[str, Any] = {}
-    """The ``[bench.*]`` tables as they stand in the file."""
+    """The ``[bench.*]`` tables as they stand in the file; ``benchmarks.options`` checks them."""
     source: str | None = None
     """Path of the file this was read from; None: defaults only."""
 

@@ -7,6 +7,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import options
+from benchmarks.options import (
+    PRESETS,
+    ApiLatencyOptions,
+    BenchOptions,
+    LlmOptions,
+    SynthesisOptions,
+)
+from benchmarks.options_rules import _PRESET, _TEMPLATE, API_LATENCY, BENCH, LLM, SYNTHESIS
 from probes.cloud.policy import policy_page
 from probes.config import AwsOptions, Intervals, Settings, Ssh, Thresholds, TriageOptions, settings
 from probes.config.aws import AWS, Ip
@@ -16,6 +25,8 @@ from probes.config.schema import Choice, Flag, ListOf, Number, Rule, Table, Text
 from probes.config.triage import TRIAGE
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     import msgspec
 
 ROOT = Path(__file__).parents[2]
@@ -57,10 +68,10 @@ def with_keys(readme: str) -> str:
     )
 
 
-def field_docs() -> dict[str, dict[str, str]]:
-    """The docstring under each field of the settings types."""
+def field_docs(module: ModuleType = settings) -> dict[str, dict[str, str]]:
+    """The docstring under each field of the types of a module."""
     found: dict[str, dict[str, str]] = {}
-    tree = ast.parse(Path(settings.__file__).read_text("utf-8"))
+    tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
     for struct in (node for node in tree.body if isinstance(node, ast.ClassDef)):
         fields = found.setdefault(struct.name, {})
         for above, below in zip(struct.body, struct.body[1:], strict=False):
@@ -93,12 +104,13 @@ def _default(value: object) -> str:
     return f"`{shown(value)}`"
 
 
-def _table(table: Table, struct: msgspec.Struct) -> str:
-    docs = field_docs()[type(struct).__name__]
+def _table(table: Table, struct: msgspec.Struct, module: ModuleType = settings) -> str:
+    docs = field_docs(module)[type(struct).__name__]
     lines = ["| option | default | accepted | meaning |", "|---|---|---|---|"]
     lines += [
         f"| `{name}` | {_default(getattr(struct, name))} | {wanted(table.fields[name])} | {docs[name]} |"
         for name in struct.__struct_fields__
+        if name in docs
     ]
     return "\n".join(lines)
 
@@ -133,7 +145,8 @@ What is watched; without any, this machine. Options: {_names(_HOST)}. Only `id` 
 is left out, and what else is left out comes from ssh_config. `proxy_jump = "none"` overrides a ProxyJump there. An
 `address` may be an alias of ssh_config. `local = true` is this machine and takes no SSH options.
 
-`labels` are free words. A diagnosis compares three of them with what DNS and AWS say:
+`labels` are free words. A host asks before a benchmark loads it where a label says production, as `env = "production"`
+or `production = "true"`, or a group is called so. A diagnosis compares three labels with what DNS and AWS say:
 
 | label | meaning |
 |---|---|
@@ -203,10 +216,58 @@ When a host is diagnosed, AWS is asked about it with the credentials that the AW
 AWS would say is *unknown*, and the diagnosis goes on. [iam-policy.md](iam-policy.md) is the least permission needed.
 `allow_ssm` lets a script run on the host as root; it only reads, but `ssm:SendCommand` is a permission for more.
 
-## `[bench.*]`
+## `[bench]`
 
-Kept as they stand and shown by `quarterdeck config show`; nothing reads them yet.
+{_table(BENCH, BenchOptions(), options)}
+
+What a run was asked for stands in its result. A secret has no place here: where one is needed, `"$NAME"` names the
+environment variable that has it.
+
+### `[bench.synthesis]`
+
+{_table(SYNTHESIS, SynthesisOptions(), options)}
+
+`[bench.synthesis.templates.NAME]` describes a speech service of another kind: {_names(_TEMPLATE)}. Only `path` is
+needed. `{{text}}` and `{{style}}` are filled in. `audio` is `"body"` for a WAV body, else the JSON field (dots for fields
+inside fields) that has it as base64.
+
+### `[bench.api-latency]`
+
+{_table(API_LATENCY, ApiLatencyOptions(), options)}
+
+### `[bench.llm]`
+
+{_table(LLM, LlmOptions(), options)}
+
+### `[bench.command.presets.NAME]`
+
+A command to be run on hosts: {_names(_PRESET)}. Only `command` is needed; it is taken apart as a shell would, but no shell
+runs it. `akios` and `akios-startup` are there without being written:
+
+| preset | command | variables |
+|---|---|---|
+{_presets()}
+
+### `[bench.ladders.BENCHMARK.METRIC]`
+
+The boundaries of the letters, `s`, `a`, `b` and `c`, all inclusive and in the metric's unit; beyond `c` it is D.
+`quarterdeck bench list` shows the metrics and the boundaries that hold without this.
+
+### `[bench.kpi.BENCHMARK]`
+
+Targets for the KPI table: a metric and what it should reach.
+
+### `[bench.projections."INSTANCE TYPE"]`
+
+What was projected for an instance type: a metric and its figure. What is measured there is compared with it.
 """
+
+
+def _presets() -> str:
+    return "\n".join(
+        f"| `{name}` | `{preset.command}` | {', '.join(f'`{key}={value}`' for key, value in preset.env.items())} |"
+        for name, preset in PRESETS.items()
+    )
 
 
 def _kinds() -> str:

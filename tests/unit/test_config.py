@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.options import BenchOptions, Steps, options_of
 from probes.config import (
     AwsOptions,
     Intervals,
@@ -355,7 +356,8 @@ def test_byte_order_mark_is_no_mistake(written):
 
 def test_the_reference_is_the_defaults():
     settings = load(ROOT / "config.toml")
-    assert msgspec.structs.replace(settings, source=None) == default_settings()
+    assert msgspec.structs.replace(settings, source=None, bench={}) == default_settings()
+    assert options_of(settings.bench) == options_of(default_settings().bench) == BenchOptions()
 
 
 def test_the_reference_says_every_default_itself():
@@ -373,6 +375,13 @@ def test_the_reference_says_every_default_itself():
         written = {key: tuple(value) if isinstance(value, list) else value for key, value in table[name].items()}
         assert written == msgspec.structs.asdict(struct)
     assert table["theme"] == {"name": "dark", "utc": False, "ascii": "auto"}
+    defaults = msgspec.json.decode(msgspec.json.encode(BenchOptions()))
+    examples = {"ladders", "kpi", "projections"}
+    assert table["bench"].keys() == defaults.keys() - examples
+    for name in ("at_once", "baseline_s", "target_s", "api-latency", "llm"):
+        assert table["bench"][name] == defaults[name]
+    assert table["bench"]["synthesis"].keys() == defaults["synthesis"].keys() - {"templates"}
+    assert table["bench"]["command"]["presets"]["akios"] == defaults["command"]["presets"]["akios"]
 
 
 def uncommented(text: str) -> str:
@@ -381,7 +390,7 @@ def uncommented(text: str) -> str:
     for line in text.splitlines():
         bare = line.removeprefix("# ")
         example = line.startswith("# ") and (
-            re.fullmatch(r"\[\[\w+\]\]", bare) is not None
+            re.fullmatch(r"\[\[\w+\]\]|\[bench\.\S+\]", bare) is not None
             or (example and re.match(r"\w+ = ", bare) is not None)
             or (lines[-1:] == ["[keys]"] and " = " in bare)
         )
@@ -408,6 +417,11 @@ def test_the_examples_in_the_reference_work(tmp_path):
     assert lab.proxy_jump == "ops@bastion.example.org:22"
     assert lab.services[1] == Service("llm", 8000, ServiceKind.OPENAI, "/v1/models", expect_status=(200,))
     assert settings.keys == {"faults": "F", "pause": "p,f8"}
+    bench = options_of(settings.bench)
+    assert bench.ladders == {"synthesis": {"response_time": Steps(1.0, 2.0, 5.0, 10.0)}}
+    assert bench.kpi == {"synthesis": {"rtf": 0.5}}
+    assert bench.synthesis.templates["studio"].query == {"voice": "{style}"}
+    assert bench.projections == {"t3.large": {"commands_per_s": 44.44, "startup": 0.025}}
     fields = {name for host in settings.hosts for name, value in msgspec.structs.asdict(host).items() if value}
     assert fields == set(Host.__struct_fields__) - {"simulated"}, "a host's option without an example"
 

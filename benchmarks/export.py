@@ -1,0 +1,78 @@
+"""A result as others read it: its JSON, its samples as JSON lines, and the four parts that collectors expect."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from benchmarks.samples_file import read_samples, samples_path
+from benchmarks.store_errors import store_error
+from probes.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from benchmarks.result import Result
+
+_NO_REASON: Final = {
+    "temperature": "not applicable",
+    "label": "none was given",
+    "samples_file": "no samples were saved",
+}
+
+
+def document(result: Result) -> dict[str, Any]:
+    """The whole result as plain JSON; fields that a person may leave out have their reason, too."""
+    made = msgspec.json.decode(msgspec.json.encode(result))
+    missing = {name: why for name, why in _NO_REASON.items() if made[name] is None}
+    made["missing"] = {**missing, **made["missing"]}
+    return made
+
+
+def documents(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """What ``bench run`` and ``bench show`` print: always an array."""
+    return [document(result) for result in results]
+
+
+def collected(result: Result) -> dict[str, Any]:
+    """The result in the four parts of benchmark collectors: metadata, performance, system, execution."""
+    whole = document(result)
+    gpu = {name: value for name, value in whole["gpu"].items() if name != "readings"}
+    return {
+        "metadata": {
+            **_some(whole, "schema_version", "run_id", "suite_id", "benchmark", "case", "case_text", "temperature"),
+            **_some(whole, "label", "config_hash", "simulated", "missing"),
+            "timestamp": whole["wall_start"],
+            "tool": whole["environment"]["tool"],
+        },
+        "performance_data": {
+            **_some(whole, "metrics", "spans", "counts", "load", "validity", "grade", "kpis", "checks"),
+            "gpu": gpu,
+        },
+        "system_info": {"target": whole["target"], **whole["environment"]},
+        "execution_context": {
+            **_some(whole, "config", "options", "phases", "t0_ns", "errors", "notes", "samples_file"),
+            "gpu_readings": whole["gpu"]["readings"],
+        },
+    }
+
+
+def _some(whole: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: whole[name] for name in names}
+
+
+def samples_text(result: Result, folder: Path) -> tuple[str, str]:
+    """The samples of a run as JSON lines, and what is wrong with them in words (empty: nothing).
+
+    Raises:
+        BenchError: layer ``store``: there are none, or they cannot be read.
+    """
+    if result.samples_file is None:
+        notes = "; ".join(note for note in result.notes if "samples" in note)
+        raise store_error(f"no samples were saved of {clean(result.run_id)}" + (f" ({clean(notes)})" if notes else ""))
+    read = read_samples(samples_path(folder, result.samples_file))
+    problems = ["its last line was cut off"] if read.torn else []
+    problems += [f"{read.unreadable} lines are no samples"] if read.unreadable else []
+    return msgspec.json.Encoder().encode_lines(read.samples).decode(), "; ".join(problems)

@@ -1,0 +1,43 @@
+"""The one figure that stands for a run in lists and trends, always with the name of what it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from benchmarks.model import ENGINE_METRICS, RESPONSE_TIME
+
+if TYPE_CHECKING:
+    from benchmarks.result import MetricResult, Result
+
+_OF_THE_ENGINE: Final = frozenset(metric.tag for metric in ENGINE_METRICS)
+
+
+class Primary(Struct, frozen=True):
+    """A figure: what it is, its value and unit; ``value`` None: it is infinite or unknown."""
+
+    statistic: str
+    value: float | None
+    unit: str
+
+
+def primary(result: Result) -> Primary | None:
+    """The figure of a result: the graded one, else the benchmark's own first metric, else the response time.
+
+    A run without any figure (nothing came back, not even a metric's name) has none.
+    """
+    grade = result.grade
+    if grade.statistic is not None:
+        return Primary(grade.statistic, grade.value, grade.unit or "")
+    own = next((tag for tag in result.metrics if tag not in _OF_THE_ENGINE), None)
+    for tag in (own, RESPONSE_TIME.tag):
+        if tag is not None and tag in result.metrics:
+            return _of_metric(tag, result.metrics[tag])
+    return None
+
+
+def _of_metric(tag: str, metric: MetricResult) -> Primary:
+    if metric.scope == "run":
+        return Primary(tag, metric.value, metric.unit)
+    return Primary(f"{tag} median, ok only", metric.median, metric.unit)
