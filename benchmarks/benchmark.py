@@ -43,8 +43,10 @@ class Benchmark(Protocol):
         """
         ...
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> Preflight | None:
         """Make ready what the first request needs (initialise a speaker, compile a program). Not measured.
+
+        Returns the preflight again with what was found out meanwhile, None: nothing was.
 
         Raises:
             BenchError: it cannot be made ready.

@@ -14,7 +14,18 @@ from msgspec import Struct
 
 from benchmarks.intervals import minimum_n
 from benchmarks.model import Ladder  # noqa: TC001 - msgspec resolves field types when it decodes
-from benchmarks.result import LETTERS, Cap, Counts, Grade, GradePart, Letter, MetricResult, Quantile, Validity
+from benchmarks.result import (
+    LETTERS,
+    Cap,
+    Counts,
+    Grade,
+    GradePart,
+    Letter,
+    MetricResult,
+    Quantile,
+    Validity,
+    worst_letter,
+)
 from benchmarks.stats import FAILURES, TOO_SMALL, graded_percentile, percentile_name
 from benchmarks.validity import MIN_N
 
@@ -84,12 +95,13 @@ def policy(
 
 def worse(one: Letter, other: Letter) -> Letter:
     """The worse of two letters."""
-    return max(one, other, key=LETTERS.index)
+    return one if LETTERS.index(one) >= LETTERS.index(other) else other
 
 
 def letter_of(value: float, ladder: Ladder) -> Letter:
     """The letter of a value; boundaries belong to the better letter."""
-    for letter, bound in (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c)):
+    steps: tuple[tuple[Letter, float], ...] = (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c))
+    for letter, bound in steps:
         if (value <= bound) if ladder.better == "lower" else (value >= bound):
             return letter
     return "D"
@@ -214,7 +226,7 @@ def _failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) 
 
 def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_caps: tuple[Cap, ...]) -> Grade:
     """The worst ladder, then the caps. A ladder without a letter leaves none, unless the server earned its F anyway."""
-    letters = [part.letter for part in parts if part.letter is not None]
+    letters: list[Letter] = [part.letter for part in parts if part.letter is not None]
     doomed = any(cap.letter == "F" for cap in failure_caps)
     ungraded = [part for part in parts if part.letter is None]
     if ungraded and not doomed:
@@ -225,7 +237,8 @@ def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_ca
     if mode == "quick" and letters and set(letters) == {"S"}:
         caps.append(Cap(_QUICK_CAP, f"quick mode: at most {_QUICK_CAP}"))
     caps += failure_caps
-    letter = max([*letters, *(cap.letter for cap in caps)], key=LETTERS.index)
+    all_letters: list[Letter] = [*letters, *(cap.letter for cap in caps)]
+    letter = worst_letter(all_letters)
     return Grade(
         letter,
         policy_id,

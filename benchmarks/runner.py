@@ -97,14 +97,19 @@ class Runner:
         Cancelling the task ends the engines, too, without waiting for what they measured.
         """
         suite = self.suite = Suite(plan, [JobState(job) for job in plan.jobs])
-        self._barrier = Barrier(len(plan.jobs)) if plan.barrier else None
-        places = asyncio.Semaphore(1 if plan.in_turn else len(plan.jobs) if plan.barrier else plan.at_once)
+        for stage in sorted({job.stage for job in plan.jobs}):
+            await self._stage([state for state in suite.jobs if state.plan.stage == stage], plan)
+        return suite
+
+    async def _stage(self, jobs: list[JobState], plan: SuitePlan) -> None:
+        together = max(state.plan.nodes for state in jobs) > 1
+        self._barrier = Barrier(len(jobs)) if together else None
+        places = asyncio.Semaphore(1 if plan.in_turn else len(jobs) if together else plan.at_once)
         hosts: dict[str, asyncio.Lock] = {}
         async with asyncio.TaskGroup() as tasks:
-            for state in suite.jobs:
+            for state in jobs:
                 lock = hosts.setdefault(state.plan.host.id, asyncio.Lock())
                 tasks.create_task(self._job(state, places, lock), name=f"bench {state.plan.host.id}")
-        return suite
 
     def _changed(self) -> None:
         if self.suite is not None:
@@ -117,7 +122,9 @@ class Runner:
             if self._stop.is_set():
                 state.state = "cancelled"
             else:
+                state.started_ns = time.perf_counter_ns()
                 await self._run_job(state)
+                state.ended_ns = time.perf_counter_ns()
         if self._barrier is not None:
             self._barrier.leave()
         self._changed()
@@ -150,7 +157,7 @@ class Runner:
             settings=msgspec.structs.replace(self._settings, hosts=(state.plan.host,)),
             runs=state.plan.runs,
             samples_folder=None if self._samples_folder is None else str(self._samples_folder),
-            barrier=self._barrier is not None,
+            nodes=state.plan.nodes,
             label=state.plan.label,
         )
 

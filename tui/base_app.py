@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual._context import active_message_pump
 from textual.app import App
+from textual.events import Key
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from probes import clock
+from probes.input_first import InputFirst
 from probes.model import Severity
 from probes.text import clean
 from tui import keys, themes
@@ -28,11 +30,15 @@ from tui.screens.fleet import FleetScreen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from types import CoroutineType
+
+    from textual.message import Message
 
     from probes.config import Settings
     from probes.fleet import Fleet
     from probes.hosts.asker import Asker
     from tui.backend import Backend
+    from tui.bench_desk import BenchDesk, BenchWork
     from tui.glyphs import Glyphs
     from tui.inquiry import Remembered
     from tui.themes import Palette
@@ -64,6 +70,7 @@ class BaseApp(App[int]):
         utc: clock times in UTC; None: as configured.
         boot_s: the clock of ages, replaced by tests.
         wall_s: the clock of labels, replaced by tests.
+        bench_work: makes what benchmarks are run with when first asked for, replaced by tests.
     """
 
     def __init__(
@@ -78,10 +85,12 @@ class BaseApp(App[int]):
         utc: bool | None = None,
         boot_s: Callable[[], float] = clock.boot_s,
         wall_s: Callable[[], float] = clock.wall_s,
+        bench_work: Callable[[], BenchWork] | None = None,
     ) -> None:
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
         self.settings = settings
         self.fleet = fleet
+        self.first = InputFirst()
         self.simulated = simulated
         self.boot_s = boot_s
         self.wall_s = wall_s
@@ -92,6 +101,8 @@ class BaseApp(App[int]):
         #: the display stands still on purpose
         self.frozen = False
         self._remembered: Remembered | None = None
+        self._bench_work = bench_work
+        self._bench: BenchDesk | None = None
         #: the newest error of our own, until it is dismissed
         self.banner = ""
         self._troubles: dict[str, int] = {}
@@ -168,6 +179,11 @@ class BaseApp(App[int]):
             self._remembered = Remembered()
         return self._remembered
 
+    @property
+    def bench_words(self) -> str:
+        """The benchmark that runs, in a few words; empty: none does."""
+        return "" if self._bench is None else self._bench.words
+
     def get_default_screen(self) -> Screen[Any]:
         """The fleet is what is painted first."""
         return FleetScreen(self.board)
@@ -231,7 +247,13 @@ class BaseApp(App[int]):
             _LOG.error("the backend did not end within %.0f s", GOODBYE_S)
 
     async def action_quit(self) -> None:
-        """Leave, the backend first."""
+        """Leave."""
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Leave, the backend last."""
+        if self._bench is not None:
+            await self._bench.end()
         await self._end_chores()
         await self.stop_backend()
         self.exit(0)
@@ -246,7 +268,7 @@ class BaseApp(App[int]):
 
     def quit_soon(self) -> None:
         """Leave; also the answer to SIGTERM and SIGHUP."""
-        self.chore(self.action_quit(), "quit")
+        self.chore(self.leave(), "quit")
 
     def chore(self, work: Any, name: str) -> asyncio.Task[None]:
         """Run a coroutine as a task of ours: its errors are shown, and it ends with the application."""
@@ -266,9 +288,16 @@ class BaseApp(App[int]):
 
     # --- the flow ---
 
+    def _post_message(self, message: Message) -> CoroutineType[Any, Any, bool]:
+        """Take what the terminal sends. Called in the thread that reads it: the earliest that we know of a key."""
+        if isinstance(message, Key):
+            self.first.came()
+        return super()._post_message(message)
+
     @guarded
-    def _beat(self) -> None:
+    async def _beat(self) -> None:
         """A small part of everything, twenty times a second: a key never waits for more than one part."""
+        await self.first.way()
         now = self.boot_s()
         dirty = self.fleet.take_dirty()
         self._changed |= dirty
@@ -276,6 +305,7 @@ class BaseApp(App[int]):
         self.board.work(now)
         if self._suspended:
             return
+        await self.first.turn()
         self._turn = (self._turn + 1) % TURNS
         changed: set[str] | None = None
         if self._turn == 0:
@@ -283,6 +313,8 @@ class BaseApp(App[int]):
         for screen in reversed(self.screen_stack):
             if isinstance(screen, FleetScreen):
                 screen.beat(self._turn, TURNS)
+                if changed is not None:
+                    await self.first.turn()
             if changed is not None and (take := getattr(screen, "hosts_changed", None)) is not None:
                 take(changed)
             if not screen.is_modal:

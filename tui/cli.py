@@ -82,12 +82,12 @@ def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
 
 
 def _paint_at_once() -> None:
-    """Before Textual is imported: have it paint what changed within 4 ms, not up to 33.
+    """Before Textual is imported: have it paint what changed at once, not up to 33 ms later.
 
     After a paint it waits one or two of its frame periods, 1/60 s each, before the next; we paint small parts twenty
     times a second, so a key pressed just behind one would wait for that. What is painted stays the same.
     """
-    os.environ.setdefault("TEXTUAL_FPS", "500")
+    os.environ.setdefault("TEXTUAL_FPS", "5000")
 
 
 @main.command()

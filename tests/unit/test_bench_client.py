@@ -446,11 +446,12 @@ async def test_streams_fail_like_requests() -> None:
             assert (caught.value.outcome, caught.value.detail) == (outcome, detail)
 
 
-async def test_a_timeout_of_the_caller_is_the_callers() -> None:
+async def test_an_error_of_the_caller_is_the_callers() -> None:
     async with stand_in(endless(CHUNKED, b"1\r\nx\r\n", 0.01)) as server, client_of(server.port) as client:
-        with pytest.raises(TimeoutError, match="mine"):
-            async with client.stream("GET", "/"):
-                raise TimeoutError("mine")
+        for error in (TimeoutError("mine"), OSError("mine"), ValueError("mine")):
+            with pytest.raises(type(error), match="mine"):
+                async with client.stream("GET", "/"):
+                    raise error
 
 
 async def test_a_stream_that_is_left_early_costs_its_connection() -> None:

@@ -75,8 +75,10 @@ async def test_a_quick_run_is_measured_graded_stored_and_its_samples_kept(tmp_pa
     (result,) = suite.results
     assert result.benchmark.id == "api-latency"
     assert (result.counts.intended, result.counts.ok) == (10, 10)
-    assert result.validity.reasons == ()
-    assert result.grade.letter == "A"  # under 25 ms, and quick mode gives at most an A
+    # how busy this machine is decides whether the figures are to be trusted; nothing else may be said against them
+    assert all(reason.startswith(("the client was", "Little's law", "drift")) for reason in result.validity.reasons)
+    assert (result.grade.letter is None) == (result.validity.verdict == "invalid")
+    assert result.grade.letter != "S"  # quick mode gives at most an A
     assert result.grade.approximate
     assert [phase.name for phase in result.phases] == ["preflight", "warmup", "measure"]
     assert result.load.loop_lag_p99_s is None or result.load.loop_lag_p99_s < 1
@@ -175,7 +177,7 @@ async def test_jobs_of_one_host_never_overlap_and_runs_against_alternate() -> No
 async def test_a_barrier_starts_all_measure_phases_together() -> None:
     async with stand_in(slow(0.01)) as server:
         hosts = [host(server.port, f"h{i}") for i in range(3)]
-        suite = await runner(*hosts).run(planned(*hosts, mode="quick", barrier=True, at_once=1))
+        suite = await runner(*hosts).run(planned(*hosts, mode="quick", together=True, solo=False))
     begins = [next(p.t0_ns for p in result.phases if p.name == "measure") for result in suite.results]
     ends = [next(p.t1_ns for p in result.phases if p.name == "barrier") for result in suite.results]
     assert len(begins) == 3

@@ -33,6 +33,8 @@ SECTION_WORDS: Final[dict[Section, str]] = {
     "matrix": "matrix",
     "triage": "triage",
     "audit": "audit",
+    "bench": "bench",
+    "history": "history",
     "help": "this help",
 }
 LEVEL_MEANINGS: Final = {
