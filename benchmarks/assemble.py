@@ -239,6 +239,14 @@ def _kpis(
     return (*fixed, *kpi.figure_kpis(metrics, options.kpi.get(definition.id, {})))
 
 
+def _figure(metric: MetricResult) -> float | None:
+    """A run's one figure of a metric: of requests the error-adjusted median."""
+    if metric.scope == "run":
+        return metric.value
+    p50 = metric.adjusted.get("p50")
+    return None if p50 is None else p50.value
+
+
 def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResult]) -> list[Kpi]:
     """What was projected for the host's instance type beside what was measured (E7)."""
     instance_type = host.labels.get("instance_type", "")
@@ -248,11 +256,11 @@ def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResul
         if metric is None:
             continue  # a figure of another benchmark
         lines += kpi.against_projection(
-            f"projected_{tag}",
+            f"{kpi.PROJECTED}{tag}",
             tag,
             metric.unit,
             projected=projected,
-            measured=metric.value if metric.scope == "run" else metric.median,
+            measured=_figure(metric),
             better=metric.better,
             projected_by=f"the configuration, for {instance_type}",
         )
