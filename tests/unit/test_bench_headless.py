@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import os
 import signal
@@ -79,6 +80,25 @@ def test_the_line_is_cut_to_the_terminal_and_results_stay_above_it(monkeypatch):
     assert [part for part in drawn if part.startswith("gpu-1")] == [drawn[1]]
     assert all(len(part.rstrip("\n")) <= 39 for part in drawn)
     assert drawn[-1] == ""
+
+
+class Closed(io.StringIO):
+    """A terminal that somebody closed: each write fails."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_terminal_that_was_closed_does_not_end_the_run():
+    closed = Closed()
+    line = ProgressLine(closed)
+    for done in range(3):
+        line.draw(suite(job("a", "running", progress(done=done))))
+    line.clear()
+    assert closed.writes == 1
 
 
 class Runner:
