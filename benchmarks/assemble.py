@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from benchmarks import grade, kpi, validity
 from benchmarks.environment import environment
 from benchmarks.model import ENGINE_METRICS, Metric, Outcome, Side
@@ -55,6 +57,8 @@ def assemble(
         run_id: its name.
         samples_file: where the samples are, None: nowhere.
     """
+    if record.preflight.case is not None:
+        spec = structs.replace(spec, case=record.preflight.case)
     samples = [one for one in record.samples if one.outcome is not Outcome.CANCELLED]
     counts = _counts(record.samples)
     metrics = _metrics(samples, definition, totals)

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Preflight(Struct, frozen=True):
-    """What a benchmark found out before it loads anything. ``notes`` are said in the result."""
+    """What a benchmark found out before it loads anything. ``notes`` are said in the result.
+
+    ``case``: what is measured in place of the case that was planned, and is never compared with it; None: as planned.
+    """
 
     endpoint: str
     server_version: str | None = None
@@ -30,6 +33,7 @@ class Preflight(Struct, frozen=True):
     tunnel_ms: float | None = None
     notes: tuple[str, ...] = ()
     missing: dict[str, str] = {}
+    case: Case | None = None
 
 
 class Benchmark(Protocol):
