@@ -170,6 +170,15 @@ def test_nobody_reading_the_results_loses_none(shell, server):
     assert said == f"nobody read the results; they are stored: {row.run_id}\n"
 
 
+def test_a_full_disk_behind_stdout_loses_none(shell, server):
+    with Path("/dev/full").open("w") as full:
+        process = shell.start(*RUN, server, "--quick", stdout=full)
+        _, said = process.communicate(timeout=50)
+    assert process.returncode == 1
+    (row,) = shell.store.find()
+    assert said == f"stdout cannot be written: No space left on device; they are stored: {row.run_id}\n"
+
+
 def test_a_store_that_cannot_be_used_costs_no_result(shell, server):
     path = shell.home / "state" / "quarterdeck" / "results.sqlite3"
     path.parent.mkdir(parents=True)
