@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from benchmarks.primary import primary
 from benchmarks.trend import drift
 from tui.bench_words import figure_text, short_letter
 
@@ -52,8 +53,9 @@ def trend_of(result: Result, rows: Sequence[Row]) -> TrendFacts:
     """
     case = f"{result.case} {result.temperature}" if result.temperature else result.case
     title = f"{result.benchmark.id} {case} on {result.target.host}"
-    statistic, unit = (rows[-1].statistic or "", rows[-1].unit or "") if rows else ("", "")
-    same = [row for row in rows if (row.statistic, row.unit) == (statistic, unit)]
+    figure = primary(result)
+    statistic, unit = ("", "") if figure is None else (figure.statistic, figure.unit)
+    same = [row for row in rows if (row.statistic, row.unit or "") == (statistic, unit)]
     points = tuple(
         TrendPoint(
             row.run_id,

@@ -61,7 +61,7 @@ async def test_a_cold_run_loads_nothing_before_its_one_request() -> None:
         cold, warm, *_ = planned(running)
         assert (cold.temperature, warm.temperature) == ("cold", "warm")
         async with made(cold, running) as run:
-            await run.preflight()
+            assert "not checked whether audio differs by text" in (await run.preflight()).notes[-1]
             assert await run.prepare() is None
             assert running.service.ledger.works == 0
             assert running.service.initialized == set()
