@@ -29,7 +29,7 @@ from benchmarks.remote_words import Program, Usage, command_line, lines, new_non
 from probes.text import clean, clean_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from benchmarks.context import Context
@@ -79,6 +79,10 @@ class RemoteProcess:
                 if session.received_bytes == before:
                     return False
         return True
+
+    def say(self, data: bytes) -> None:
+        """Send more of its stdin; one that has ended does not hear it."""
+        self._session.say(data)
 
     async def kill(self) -> int | None:
         """End it with all below it, TERM then KILL. Returns when they are gone, in bounded time.
@@ -181,8 +185,12 @@ class Remote:
             await asyncio.shield(self._own(process.kill()))
             raise
 
-    async def start(self, program: Program) -> RemoteProcess:
+    async def start(self, program: Program, listener: Callable[[bytes], None] | None = None) -> RemoteProcess:
         """Start a program. Cancelled while it starts: what has started is ended.
+
+        Args:
+            program: what to run.
+            listener: given its stdout as it comes; its stdin stays open then, see ``RemoteProcess.say``.
 
         Raises:
             BenchError: see ``run``.
@@ -190,19 +198,19 @@ class Remote:
         if self._keeper.gone:
             raise BenchError("the connection to the host is lost", layer="ssh", next_step="look at the host's sshd")
         self._numbers += 1
-        starting = self._own(self._begin(program, self._numbers))
+        starting = self._own(self._begin(program, self._numbers, listener))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             await asyncio.shield(self._own(_abandon(starting)))
             raise
 
-    async def _begin(self, program: Program, number: int) -> RemoteProcess:
+    async def _begin(self, program: Program, number: int, listener: Callable[[bytes], None] | None) -> RemoteProcess:
         mark = token(self._nonce, number)
         raw = lines(program, mark) + program.stdin
         asked_ns = time.perf_counter_ns()
         session = await self._links.execute(
-            lambda link: CommandSession(mark, program.keep_bytes, link.opened, link.closed, asked_ns),
+            lambda link: CommandSession(mark, program.keep_bytes, link.opened, link.closed, asked_ns, listener),
             command_line(mark),
         )
         session.send(raw)
