@@ -120,6 +120,17 @@ class Store:
                 ids = tuple(_resolve(db, part.strip()) for part in selector.split(","))
             return tuple(self._result(db, run_id) for run_id in _in_order(db, ids))
 
+    def suite_of(self, run: str) -> tuple[Result, ...]:
+        """All results of the suite that a run (an id or the start of one) belongs to, in the order they were added.
+
+        Raises:
+            BenchError: layer ``plan``: no such run, or several; layer ``store`` otherwise.
+        """
+        with self._file.reading() as db:
+            same = "SELECT other.run_id FROM runs JOIN runs AS other USING (suite_id) WHERE runs.run_id = ? ORDER BY other.seq"
+            rows = _all(db, same, (_resolve(db, run),))
+            return tuple(self._result(db, run_id) for (run_id,) in rows)
+
     def ids(self, start: str, limit: int = 200) -> tuple[str, ...]:
         """Run ids that start so, the one added last first (for completion)."""
         with self._file.reading() as db:

@@ -45,6 +45,11 @@ class SuitePlan(Struct, frozen=True):
     at_once: int = 4
     in_turn: bool = False
 
+    @property
+    def limit(self) -> int:
+        """How many hosts are loaded at a time at most."""
+        return max([1 if self.in_turn else self.at_once, *(job.nodes for job in self.jobs)])
+
 
 @dataclass(slots=True)
 class JobState:
