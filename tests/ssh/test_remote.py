@@ -17,7 +17,18 @@ import pytest
 from benchmarks.errors import BenchError
 from benchmarks.remote import Pace, Program, Remote
 from tests.support.accounts import NOISE, account, noisy_home, shell_program
-from tests.support.remote import FAMILY, SHORT, family, new_marker, none_left, remote_on, running, seen, ssh_context
+from tests.support.remote import (
+    FAMILY,
+    SHORT,
+    cut,
+    family,
+    new_marker,
+    none_left,
+    remote_on,
+    running,
+    seen,
+    ssh_context,
+)
 from tests.support.sshd import Keys, RealSshd, children_of, free_port, without_python
 
 if TYPE_CHECKING:
@@ -54,22 +65,18 @@ def ours(server: RealSshd) -> list[str]:
     return found
 
 
-def cut(server: RealSshd) -> None:
-    """Kill the server's processes of every connection, and only these."""
-    for pid in children_of(server.pid):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
-                os.kill(pid, signal.SIGKILL)
+def keeper_word(server: RealSshd) -> str:
+    """What the keeper has on its command line and nobody else has."""
+    under = {str(pid) for pid in children_of(server.pid)}
+    (word,) = {line.split()[-1] for line in running("qdk-[0-9a-f]+$") if line.split()[0] in under}
+    return word
 
 
-async def nothing_of_ours(server: RealSshd, marker: str) -> None:
-    await none_left(marker)
+async def nothing_of_ours(server: RealSshd, *words: str) -> None:
+    for word in words:
+        await none_left(word)
     async with asyncio.timeout(10):
         while ours(server):
-            await asyncio.sleep(0.05)
-    # the keeper too: it has the nonce on its command line
-    async with asyncio.timeout(10):
-        while [line for line in running("qdk-") if marker in line]:
             await asyncio.sleep(0.05)
 
 
@@ -209,19 +216,21 @@ async def test_closed_while_it_runs_nothing_remains(server: RealSshd) -> None:
         async with Remote(context, SHORT) as remote:
             process = await remote.start(Program(family(marker)))
             await seen(marker, FAMILY + 1)
+            keeper = keeper_word(server)
         ended = await process.wait()
         assert ended.exit_code != 0 or ended.signal or ended.lost
-    await nothing_of_ours(server, marker)
+    await nothing_of_ours(server, marker, keeper)
 
 
 async def test_a_cut_connection_takes_everything_with_it(server: RealSshd, remote: Remote) -> None:
     marker = new_marker()
     task = asyncio.create_task(remote.run(Program(family(marker))))
     await seen(marker, FAMILY + 1)
+    keeper = keeper_word(server)
     cut(server)
     ended = await task
     assert ended.lost
-    await nothing_of_ours(server, marker)
+    await nothing_of_ours(server, marker, keeper)
     with pytest.raises(BenchError) as caught:
         await remote.run(Program("true"))
     assert caught.value.layer == "ssh"
@@ -236,13 +245,12 @@ async def test_a_watcher_killed_or_frozen_takes_everything_with_it(server: RealS
     watcher = subprocess.Popen(argv, cwd=Path(__file__).parents[2])
     try:
         await seen(marker, FAMILY + 2, 20)  # the watcher itself has it among its arguments
+        keeper = keeper_word(server)
         watcher.send_signal(how)
         async with asyncio.timeout(10):
             while any(str(watcher.pid) != line.split()[0] for line in running(marker)):
                 await asyncio.sleep(0.05)
-        async with asyncio.timeout(10):
-            while ours(server):
-                await asyncio.sleep(0.05)
+        await nothing_of_ours(server, keeper)  # while the frozen one is still there
     finally:
         watcher.kill()
         watcher.wait(10)
@@ -414,7 +422,7 @@ async def test_beyond_the_limit_of_sessions_further_connections_are_opened(tmp_p
             assert len(remote.connect_auth_s) == 3
             assert remote.sessions_per_connection == 2
         assert server.log.read_text().count("Accepted publickey") == 3
-        await nothing_of_ours(server, "no marker")
+        await nothing_of_ours(server)
 
 
 async def test_a_lost_further_connection_is_replaced_and_leaves_nothing(tmp_path: Path, keys: Keys) -> None:
