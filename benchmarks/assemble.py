@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from benchmarks import grade, kpi, validity
 from benchmarks.environment import environment
 from benchmarks.model import ENGINE_METRICS, Metric, Outcome, Side
 from benchmarks.occupancy import occupied, send_lags_s, send_rate_per_s, throughput_per_s
+from benchmarks.referenced import figure_of
 from benchmarks.result import BenchmarkRef, Counts, GpuUse, LoadResult, Result, Target
 from benchmarks.runids import config_hash
 from benchmarks.schedule import NS
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
     from benchmarks.options import BenchOptions
     from benchmarks.result import Kpi, MetricResult
     from benchmarks.wire import Job
+    from probes.model import Host
 
 _NO_AGENT: Final = "the engine does not see the host's GPUs"
 _LAGS: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+_TARGET: Final = frozenset(Target.__struct_fields__)
 _NOT_OURS: Final = frozenset({Outcome.OK, Outcome.CANCELLED, Outcome.DROPPED})
 
 
@@ -52,6 +57,8 @@ def assemble(
         run_id: its name.
         samples_file: where the samples are, None: nowhere.
     """
+    if record.preflight.case is not None:
+        spec = structs.replace(spec, case=record.preflight.case)
     samples = [one for one in record.samples if one.outcome is not Outcome.CANCELLED]
     counts = _counts(record.samples)
     metrics = _metrics(samples, definition, totals)
@@ -88,14 +95,18 @@ def assemble(
         validity=judged,
         grade=letter,
         spans=_spans(samples),
-        kpis=_kpis(definition, options, metrics, samples, counts),
+        kpis=(
+            *_kpis(definition, options, metrics, samples, counts),
+            *_projected(job.host, options, metrics),
+        ),
         gpu=GpuUse(missing={"readings": _NO_AGENT}),
         errors=record.errors,
         notes=(*record.preflight.notes, *record.problems),
         label=job.label,
+        nodes=job.nodes,
         samples_file=samples_file,
         simulated=job.host.simulated,
-        missing={} if samples_file is not None else {"samples_file": "samples were not kept"},
+        missing=_missing(record, samples_file),
     )
 
 
@@ -189,9 +200,15 @@ def _facts(
     )
 
 
+def _missing(record: Record, samples_file: str | None) -> dict[str, str]:
+    """Why samples are not there, and why metrics are not that do not apply."""
+    missing = {} if samples_file is not None else {"samples_file": "samples were not kept"}
+    return missing | {name: why for name, why in record.preflight.missing.items() if name not in _TARGET}
+
+
 def _target(record: Record, spec: RunSpec, job: Job) -> Target:
     found = record.preflight
-    missing = dict(found.missing)
+    missing = {name: why for name, why in found.missing.items() if name in _TARGET}
     missing.setdefault("device_in_use", _NO_AGENT)
     for name, value in (("server_version", found.server_version), ("device_claimed", found.device_claimed)):
         if value is None:
@@ -215,12 +232,33 @@ def _kpis(
     samples: Sequence[Sample],
     counts: Counts,
 ) -> tuple[Kpi, ...]:
-    """Synthesis against target and baseline (D5), API latency against its target (E1)."""
+    """Synthesis against target and baseline (D5), API latency against its target (E1), and configured targets (F6)."""
     response = metrics["response_time"]
     values = [one.values["response_time"] for one in samples if one.outcome is Outcome.OK]
+    fixed: tuple[Kpi, ...] = ()
     if definition.id == "synthesis":
         target_s, baseline_s = options.target_s, options.baseline_s
-        return kpi.kpis(response, values, counts.intended, target_s=target_s, baseline_s=baseline_s)
-    if definition.id == "api-latency":
-        return kpi.target_kpis(response, values, counts.intended, target_s=options.api_latency.target_s)
-    return ()
+        fixed = kpi.kpis(response, values, counts.intended, target_s=target_s, baseline_s=baseline_s)
+    elif definition.id == "api-latency":
+        fixed = kpi.target_kpis(response, values, counts.intended, target_s=options.api_latency.target_s)
+    return (*fixed, *kpi.figure_kpis(metrics, options.kpi.get(definition.id, {})))
+
+
+def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResult]) -> list[Kpi]:
+    """What was projected for the host's instance type beside what was measured (E7)."""
+    instance_type = host.labels.get("instance_type", "")
+    lines: list[Kpi] = []
+    for tag, projected in options.projections.get(instance_type, {}).items():
+        metric = metrics.get(tag)
+        if metric is None:
+            continue  # a figure of another benchmark
+        lines += kpi.against_projection(
+            f"{kpi.PROJECTED}{tag}",
+            tag,
+            metric.unit,
+            projected=projected,
+            measured=figure_of(metric),
+            better=metric.better,
+            projected_by=f"the configuration, for {instance_type}",
+        )
+    return lines

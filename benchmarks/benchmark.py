@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Preflight(Struct, frozen=True):
-    """What a benchmark found out before it loads anything. ``notes`` are said in the result."""
+    """What a benchmark found out before it loads anything. ``notes`` are said in the result.
+
+    ``case``: what is measured in place of the case that was planned, and is never compared with it; None: as planned.
+    """
 
     endpoint: str
     server_version: str | None = None
@@ -30,6 +33,7 @@ class Preflight(Struct, frozen=True):
     tunnel_ms: float | None = None
     notes: tuple[str, ...] = ()
     missing: dict[str, str] = {}
+    case: Case | None = None
 
 
 class Benchmark(Protocol):
@@ -43,8 +47,10 @@ class Benchmark(Protocol):
         """
         ...
 
-    async def prepare(self) -> None:
+    async def prepare(self) -> Preflight | None:
         """Make ready what the first request needs (initialise a speaker, compile a program). Not measured.
+
+        Returns the preflight again with what was found out meanwhile, None: nothing was.
 
         Raises:
             BenchError: it cannot be made ready.
@@ -133,6 +139,8 @@ class Definition(Struct, frozen=True):
     plan: Planner
     make: Maker
     parameters: tuple[Parameter, ...] = ()
+    #: the metric that is graded against a recorded baseline or a configured target, where there is no ladder
+    reference: str | None = None
     #: loads a service of the host, or runs on the host itself over SSH
     on: Literal["service", "host"] = "service"
 

@@ -121,7 +121,7 @@ class Engine:
             async with self._bounded("preflight", _PREFLIGHT_S):
                 found.append(await self._bench.preflight())
             async with self._bounded("preparing", _PREPARE_S):
-                await self._bench.prepare()
+                found[0] = await self._bench.prepare() or found[0]
 
         await schedule.until_stopped(asyncio.create_task(begin(), name="preflight"), self._stop, lambda: None)
         if not found:

@@ -7,6 +7,7 @@ sample arrived, moved back by what the sample had lagged at most.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -47,6 +48,13 @@ class GpuRecorder:
         self._seen = 0 if record is None else record.samples
         #: what held the host's GPUs before there was any load of ours, in words; empty: nothing did
         self.contended = "" if record is None else contended(record, clock.boot_s())
+
+    def names(self) -> str | None:
+        """The names of the host's GPUs with their number; None when they are not known."""
+        record = self._fleet.hosts.get(self._host_id)
+        sample = None if record is None else record.sample
+        counts = Counter(gpu.name for gpu in sample.gpus if gpu.name) if sample is not None else Counter[str]()
+        return ", ".join(f"{count} x {name}" for name, count in counts.items()) or None
 
     def look(self) -> bool:
         """Take what is new; whether there was something. Called a few times a second."""
@@ -180,10 +188,15 @@ def merged(result: Result, recorder: GpuRecorder) -> Result:
     if found is None:
         target = msgspec.structs.replace(target, missing={**target.missing, "device_in_use": words})
     marks = (*result.validity.marks, recorder.contended) if recorder.contended else result.validity.marks
+    names, surroundings = recorder.names(), result.environment
+    if names is not None:
+        without = {name: why for name, why in surroundings.missing.items() if name != "gpu"}
+        surroundings = msgspec.structs.replace(surroundings, gpu=names, missing=without)
     return msgspec.structs.replace(
         result,
         gpu=use,
         target=target,
+        environment=surroundings,
         checks=(*result.checks, *checks(use, result.target.device_claimed)),
         validity=msgspec.structs.replace(result.validity, marks=marks),
     )

@@ -14,7 +14,18 @@ from msgspec import Struct
 
 from benchmarks.intervals import minimum_n
 from benchmarks.model import Ladder  # noqa: TC001 - msgspec resolves field types when it decodes
-from benchmarks.result import LETTERS, Cap, Counts, Grade, GradePart, Letter, MetricResult, Quantile, Validity
+from benchmarks.result import (
+    LETTERS,
+    Cap,
+    Counts,
+    Grade,
+    GradePart,
+    Letter,
+    MetricResult,
+    Quantile,
+    Validity,
+    worst_letter,
+)
 from benchmarks.stats import FAILURES, TOO_SMALL, graded_percentile, percentile_name
 from benchmarks.validity import MIN_N
 
@@ -84,12 +95,13 @@ def policy(
 
 def worse(one: Letter, other: Letter) -> Letter:
     """The worse of two letters."""
-    return max(one, other, key=LETTERS.index)
+    return one if LETTERS.index(one) >= LETTERS.index(other) else other
 
 
 def letter_of(value: float, ladder: Ladder) -> Letter:
     """The letter of a value; boundaries belong to the better letter."""
-    for letter, bound in (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c)):
+    steps: tuple[tuple[Letter, float], ...] = (("S", ladder.s), ("A", ladder.a), ("B", ladder.b), ("C", ladder.c))
+    for letter, bound in steps:
         if (value <= bound) if ladder.better == "lower" else (value >= bound):
             return letter
     return "D"
@@ -123,7 +135,7 @@ def grade(
     if not ladders and not died:
         return _without_letter(of.id, "ungraded (no baseline)", mode)
     parts = tuple(_part(ladder, metrics.get(ladder.tag), counts, mode) for ladder in ladders)
-    return _graded(of.id, parts, mode, _failure_caps(of.caps, counts, died=died))
+    return _graded(of.id, parts, mode, failure_caps(of.caps, counts, died=died))
 
 
 def _no_letter(policy_id: str, mode: Mode, counts: Counts, validity: Validity, *, died: bool) -> Grade | None:
@@ -196,7 +208,7 @@ def _of_quantile(ladder: Ladder, statistic: str, found: Quantile) -> GradePart:
     return GradePart(ladder.tag, statistic, ladder.unit, found.value, found.upper, alone, alone)
 
 
-def _failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) -> tuple[Cap, ...]:
+def failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) -> tuple[Cap, ...]:
     """The hardest rule on failures that holds, and what is F whatever the ladder says."""
     caps: list[Cap] = []
     failed = counts.intended - counts.ok
@@ -212,10 +224,10 @@ def _failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) 
     return tuple(caps)
 
 
-def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_caps: tuple[Cap, ...]) -> Grade:
+def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failed: tuple[Cap, ...]) -> Grade:
     """The worst ladder, then the caps. A ladder without a letter leaves none, unless the server earned its F anyway."""
-    letters = [part.letter for part in parts if part.letter is not None]
-    doomed = any(cap.letter == "F" for cap in failure_caps)
+    letters: list[Letter] = [part.letter for part in parts if part.letter is not None]
+    doomed = any(cap.letter == "F" for cap in failed)
     ungraded = [part for part in parts if part.letter is None]
     if ungraded and not doomed:
         reason = "; ".join(f"{part.statistic}: {part.reason}" for part in ungraded)
@@ -224,8 +236,9 @@ def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_ca
     caps = [_bound_cap(part) for part in parts if part.provisional]
     if mode == "quick" and letters and set(letters) == {"S"}:
         caps.append(Cap(_QUICK_CAP, f"quick mode: at most {_QUICK_CAP}"))
-    caps += failure_caps
-    letter = max([*letters, *(cap.letter for cap in caps)], key=LETTERS.index)
+    caps += failed
+    all_letters: list[Letter] = [*letters, *(cap.letter for cap in caps)]
+    letter = worst_letter(all_letters)
     return Grade(
         letter,
         policy_id,

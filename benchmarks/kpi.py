@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final, Literal
 from benchmarks.result import Kpi
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from benchmarks.model import Better
     from benchmarks.result import MetricResult
 
+#: what the ids of lines about projections begin with; they are compared, and judge nothing
+PROJECTED: Final = "projected_"
 BASELINE_S: Final = 15.0
 TARGET_S: Final = 2.0
 
@@ -65,23 +67,57 @@ def kpis(
         baseline_s: what is improved on.
         achievement_target_pct: the share wanted; None: the share is said, and judged by nobody.
     """
-    p50 = response.adjusted.get("p50")
-    actual = None if p50 is None else p50.value
-    missing = {} if actual is not None else {"actual": (p50.reason if p50 else None) or "not measured"}
-    time = _line(
-        "response_p50", "median response time", "s", "error-adjusted p50 of the response time",
-        target=target_s, actual=actual, better="lower", missing=missing,
-    )  # fmt: skip
+    time = _figure("response_p50", "median response time", response, target_s)
     return (
         time,
-        *_against_baseline(actual, target_s, baseline_s, missing),
+        *_against_baseline(time.actual, target_s, baseline_s, time.missing),
         _achievement(values_s, intended, target_s, achievement_target_pct),
+    )
+
+
+def target_kpis(
+    response: MetricResult,
+    values_s: Sequence[float],
+    intended: int,
+    *,
+    target_s: float,
+    achievement_target_pct: float | None = None,
+) -> tuple[Kpi, ...]:
+    """The KPIs of a run that has a target and nothing to improve on (API latency); arguments as for ``kpis``."""
+    time = _figure("response_p50", "median response time", response, target_s)
+    return time, _achievement(values_s, intended, target_s, achievement_target_pct)
+
+
+def figure_kpis(metrics: Mapping[str, MetricResult], targets: Mapping[str, float]) -> tuple[Kpi, ...]:
+    """A line for each metric that the configuration has a target for, by tag and in the metric's unit.
+
+    Of a metric of requests it is the error-adjusted median; one that was not measured has a line that says so.
+    """
+    return tuple(
+        _figure(tag, tag, metrics[tag], target)
+        if tag in metrics
+        else _line(tag, tag, "", tag, target=target, actual=None, better="higher", missing={"actual": "not measured"})
+        for tag, target in targets.items()
+    )
+
+
+def _figure(kpi_id: str, title: str, metric: MetricResult, target: float) -> Kpi:
+    if metric.scope == "run":
+        actual, formula = metric.value, metric.formula
+        reason = metric.missing.get("value")
+    else:
+        p50 = metric.adjusted.get("p50")
+        actual, formula = (None if p50 is None else p50.value), f"error-adjusted p50 of {metric.formula}"
+        reason = None if p50 is None else p50.reason
+    missing = {} if actual is not None else {"actual": reason or "not measured"}
+    return _line(
+        kpi_id, title, metric.unit, formula, target=target, actual=actual, better=metric.better, missing=missing
     )
 
 
 def _against_baseline(p50_s: float | None, target_s: float, baseline_s: float, missing: dict[str, str]) -> list[Kpi]:
     """Improvement, negative where it became slower, and multiplier; their targets follow from the target in seconds."""
-    missing = dict(missing)
+    missing = {name: why for name, why in missing.items() if name == "actual"}
     improvement = multiplier = better_by = times = None
     if baseline_s > 0:
         better_by = (1 - target_s / baseline_s) * 100

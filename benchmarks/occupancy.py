@@ -36,16 +36,17 @@ def occupied(samples: Sequence[Sample], slots: int) -> Occupied | None:
     that slots fall idle one by one. Fewer than ``slots`` in it means that slots waited between requests: the client was
     busy with itself.
     """
-    went = sorted((one for one in samples if one.outcome in _WENT_OUT), key=lambda one: one.start_ns)
+    # a slot is taken from the moment it turns to a request: a connection that is made first is part of it
+    went = sorted((one for one in samples if one.outcome in _WENT_OUT), key=lambda one: one.intended_ns)
     if len(went) < 2 * slots:
         return None
-    begin_ns, end_ns = went[slots - 1].start_ns, went[-1].start_ns
+    begin_ns, end_ns = went[slots - 1].intended_ns, went[-1].intended_ns
     inside = [one for one in went if begin_ns < one.end_ns <= end_ns]
     window_s = (end_ns - begin_ns) / NS
     if len(inside) < slots or window_s <= 0:
         return None
     # requests that were under way when the window opened count with the part inside it
-    busy_s = sum(min(one.end_ns, end_ns) - max(one.start_ns, begin_ns) for one in went if one.end_ns > begin_ns) / NS
+    busy_s = sum(min(one.end_ns, end_ns) - max(one.intended_ns, begin_ns) for one in went if one.end_ns > begin_ns) / NS
     return Occupied(window_s, len(inside), busy_s / window_s, slots)
 
 

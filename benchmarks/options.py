@@ -60,6 +60,8 @@ class ApiLatencyOptions(Struct, frozen=True):
 
     target_s: float = 0.05
     """Response time that is an A; half of it is S, twice B, four times C."""
+    path: str = ""
+    """What is asked for with GET; empty: the service's own health path."""
 
 
 class LlmOptions(Struct, frozen=True):
@@ -76,7 +78,10 @@ class LlmOptions(Struct, frozen=True):
 
 
 class Preset(Struct, frozen=True):
-    """A command that is run on a host, split as a shell would, without one. ``expect_stdout`` must be in its output."""
+    """A command that is run on a host, a text for ``/bin/sh``.
+
+    ``expect_stdout`` must be in its output, or match where it is ``re:PATTERN``.
+    """
 
     command: str
     cwd: str = ""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 #: id to the module that has its ``DEFINITION``; adding a benchmark is one file and one line here
 _MODULES: Final[dict[str, str]] = {
+    "synthesis": "benchmarks.synthesis.definition",
     "api-latency": "benchmarks.latency",
+    "command": "benchmarks.command",
 }
 
 

@@ -6,15 +6,26 @@ null, ``missing`` of the same object says why.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from msgspec import Struct, field
 
 from benchmarks.model import SCHEMA_VERSION, Better, Load, Temperature
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 Letter = Literal["S", "A", "B", "C", "D", "F"]
 #: from the best to the worst
 LETTERS: Final[tuple[Letter, ...]] = ("S", "A", "B", "C", "D", "F")
+
+
+def worst_letter(letters: Iterable[Letter]) -> Letter | None:
+    """The worst of some letters; None of none."""
+    given = set(letters)
+    return next((letter for letter in reversed(LETTERS) if letter in given), None)
+
+
 Check = Literal["pass", "fail", "not_checked"]
 
 
@@ -256,6 +267,8 @@ class Result(Struct, frozen=True):
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     label: str | None = None
+    #: how many hosts began their measure phases together with this one, itself included
+    nodes: int = 1
     samples_file: str | None = None
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION

@@ -93,12 +93,23 @@ async def open_tunnel(ssh: Any, inside: Sequence[str], port: int, limit_s: float
     for name in dict.fromkeys(inside):
         refusal = await _try(ssh, name, port, limit_s)
         if refusal is None:
-            listener = await ssh.forward_local_port("127.0.0.1", 0, name, port)
-            return Tunnel(ssh, listener, name, port, limit_s)
+            return Tunnel(ssh, await _listen(ssh, name, port), name, port, limit_s)
         first = first or refusal
         if refusal.state is not PortState.REFUSED:
             break
     return first or Refusal(PortState.NOT_PROBED, "nothing to try")
+
+
+async def _listen(ssh: Any, inside: str, port: int) -> Any:
+    """Listen here for the tunnel; asyncio forgets a listener whose making is cancelled, and it would stay open."""
+    making = asyncio.ensure_future(ssh.forward_local_port("127.0.0.1", 0, inside, port))
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        await asyncio.wait({making}, timeout=1.0)
+        if making.done() and not making.cancelled() and making.exception() is None:
+            making.result().close()
+        raise
 
 
 async def _try(ssh: Any, inside: str, port: int, limit_s: float) -> Refusal | None:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual._context import active_message_pump
 from textual.app import App
+from textual.events import Key
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from probes import clock
+from probes.input_first import InputFirst
 from probes.model import Severity
 from probes.text import clean
 from tui import keys, themes
@@ -28,6 +30,9 @@ from tui.screens.fleet import FleetScreen
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from types import CoroutineType
+
+    from textual.message import Message
 
     from probes.config import Settings
     from probes.fleet import Fleet
@@ -85,6 +90,7 @@ class BaseApp(App[int]):
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
         self.settings = settings
         self.fleet = fleet
+        self.first = InputFirst()
         self.simulated = simulated
         self.boot_s = boot_s
         self.wall_s = wall_s
@@ -282,9 +288,16 @@ class BaseApp(App[int]):
 
     # --- the flow ---
 
+    def _post_message(self, message: Message) -> CoroutineType[Any, Any, bool]:
+        """Take what the terminal sends. Called in the thread that reads it: the earliest that we know of a key."""
+        if isinstance(message, Key):
+            self.first.came()
+        return super()._post_message(message)
+
     @guarded
-    def _beat(self) -> None:
+    async def _beat(self) -> None:
         """A small part of everything, twenty times a second: a key never waits for more than one part."""
+        await self.first.way()
         now = self.boot_s()
         dirty = self.fleet.take_dirty()
         self._changed |= dirty
@@ -292,6 +305,7 @@ class BaseApp(App[int]):
         self.board.work(now)
         if self._suspended:
             return
+        await self.first.turn()
         self._turn = (self._turn + 1) % TURNS
         changed: set[str] | None = None
         if self._turn == 0:
@@ -299,6 +313,8 @@ class BaseApp(App[int]):
         for screen in reversed(self.screen_stack):
             if isinstance(screen, FleetScreen):
                 screen.beat(self._turn, TURNS)
+                if changed is not None:
+                    await self.first.turn()
             if changed is not None and (take := getattr(screen, "hosts_changed", None)) is not None:
                 take(changed)
             if not screen.is_modal:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from probes.config import Actions, Settings
 
+EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_CHECK_USAGE = 3
 EXIT_CANCELLED = 130
@@ -59,10 +60,49 @@ def find_config(ctx: click.Context) -> Path | None:
 
 def settings_of(ctx: click.Context, code: int = EXIT_USAGE, actions: Actions | None = None) -> Settings:
     """The configuration; its mistakes end the command with ``code``."""
-    from probes.config import default_settings, load  # noqa: PLC0415
+    from probes.config import default_settings  # noqa: PLC0415
 
     path = find_config(ctx)
-    return default_settings() if path is None else or_fault(lambda: load(path, actions), code)
+    return default_settings() if path is None else or_fault(lambda: load_config(path, actions), code)
+
+
+def load_config(path: Path, actions: Actions | None = None) -> Settings:
+    """Load a configuration with the benchmarks' tables in it, which ``probes`` does not know.
+
+    Raises:
+        ConfigError: with one line for every mistake, the benchmarks' included.
+    """
+    from probes.config import load  # noqa: PLC0415
+    from probes.errors import ConfigError  # noqa: PLC0415
+
+    try:
+        settings = load(path, actions)
+    except ConfigError as error:
+        raise ConfigError([*error.mistakes, *_bench_mistakes(path, error.mistakes)]) from None
+    if settings.bench:
+        from benchmarks.options import mistakes_in  # noqa: PLC0415 - only where there is something to check
+
+        mistakes = mistakes_in(settings)
+        if mistakes:
+            raise ConfigError(mistakes)
+    return settings
+
+
+def _bench_mistakes(path: Path, known: list[str]) -> list[str]:
+    """Those of the benchmarks' tables in a file with other mistakes; none where it, or they, cannot be read at all."""
+    from benchmarks.options import options_of  # noqa: PLC0415
+    from probes.config.build import parse  # noqa: PLC0415
+    from probes.errors import ConfigError  # noqa: PLC0415
+    from probes.text import clean  # noqa: PLC0415
+
+    label = clean(str(path), 4096)
+    try:
+        table = parse(path).get("bench", {})
+        if isinstance(table, dict) and not any(line.startswith(f"{label}: bench") for line in known):
+            options_of(table, label)
+    except ConfigError as error:
+        return [line for line in error.mistakes if line not in known]
+    return []
 
 
 def targets_of(settings: Settings, names: tuple[str, ...], code: int = EXIT_USAGE) -> Settings:
@@ -103,6 +143,24 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
         # the reader of our output is gone: nothing is left to say, and flushing would fail again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+
+
+def print_out(text: str) -> bool:
+    """Write to stdout; false: nobody reads it any more, and what follows is written to nobody.
+
+    Raises:
+        Fault: it cannot be written (exit code 1).
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # what is left in the buffer would fail again when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Fault([f"stdout cannot be written: {error.strerror}"], EXIT_INTERNAL) from None
+        return False
+    return True
 
 
 def print_json(value: Any) -> None:

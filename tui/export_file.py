@@ -42,7 +42,7 @@ def write(document: dict[str, Any], path: str) -> str:
     Raises:
         OSError: the file exists already, or cannot be written.
     """
-    return str(_write_text(Path(path).expanduser(), _json(document)))
+    return str(write_text(Path(path).expanduser(), _json(document)))
 
 
 def write_record(texts: dict[str, dict[str, Any] | str], path: str, stem: str, at_wall_s: float) -> list[str]:
@@ -62,7 +62,7 @@ def write_record(texts: dict[str, dict[str, Any] | str], path: str, stem: str, a
     if path:
         target = Path(path).expanduser()
         target = target.with_suffix("") if target.suffix[1:] in forms else target
-        return [str(_write_text(_with_ending(target, ending), text)) for ending, text in forms.items()]
+        return [str(write_text(_with_ending(target, ending), text)) for ending, text in forms.items()]
     folder = records_folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     when = datetime.fromtimestamp(at_wall_s, UTC).strftime("%Y%m%dT%H%M%SZ")
@@ -70,7 +70,7 @@ def write_record(texts: dict[str, dict[str, Any] | str], path: str, stem: str, a
     for number in range(1, _TRIES):
         target = folder / (name if number == 1 else f"{name}-{number}")
         if not any(_with_ending(target, ending).exists() for ending in forms):
-            return [str(_write_text(_with_ending(target, ending), text)) for ending, text in forms.items()]
+            return [str(write_text(_with_ending(target, ending), text)) for ending, text in forms.items()]
     raise FileExistsError(f"{folder / name} and {_TRIES - 2} more of that name exist")
 
 
@@ -89,8 +89,14 @@ def _json(document: dict[str, Any]) -> str:
     return json.dumps(document, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write_text(target: Path, text: str) -> Path:
-    """Whole or not at all, never over another file: the name is taken first, then the finished file takes its place."""
+def write_text(target: Path, text: str) -> Path:
+    """Write a text to a file that only its owner can read, whole or not at all; returns the path.
+
+    Never over another file: the name is taken first, then the finished file takes its place.
+
+    Raises:
+        OSError: the file exists already, or cannot be written.
+    """
     os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:40]}.", dir=target.parent)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tui.backend import Backend
 
 
-SWITCH_S: Final = 0.0005
+#: how long the threads that read keys and write the screen wait for a busy loop
+SWITCH_S: Final = 0.0001
 
 
 def run_dashboard(settings: Settings, fleet: Fleet, reload_settings: Callable[[], Settings] | None = None) -> int:
@@ -67,7 +68,7 @@ def make_app(
         sys.setswitchinterval(SWITCH_S)
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
-        return measured(module.Supervisor(app.settings, fleet, app.asker, world=world), fleet)
+        return measured(module.Supervisor(app.settings, fleet, app.asker, world=world, first=app.first), fleet)
 
     app = QuarterdeckApp(settings, fleet, backend, simulated=simulated, reload_settings=reload_settings)
     return app

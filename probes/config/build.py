@@ -181,7 +181,7 @@ def load(path: str | Path, actions: Actions | None = None) -> Settings:
         ConfigError: with one line for every mistake, each starting with ``path``.
     """
     file = Path(path)
-    return settings_from(_parse(file), file, actions)
+    return settings_from(parse(file), file, actions)
 
 
 def settings_from(table: dict[str, Any], file: Path, actions: Actions | None = None) -> Settings:
@@ -226,8 +226,12 @@ def _rebase(paths: tuple[str, ...], base: Path) -> tuple[str, ...]:
     return tuple(path if path.startswith(("/", "~")) else str(base / path) for path in paths)
 
 
-def _parse(file: Path) -> dict[str, Any]:
-    """Read the file as TOML; whatever stops that is one line."""
+def parse(file: Path) -> dict[str, Any]:
+    """Read a file as TOML.
+
+    Raises:
+        ConfigError: what stops that, in one line.
+    """
     label = clean(str(file), 4096)
 
     def mistake(wrong: str, expected: str) -> ConfigError:

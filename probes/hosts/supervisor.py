@@ -19,6 +19,7 @@ from probes.hosts.intake import Intake
 from probes.hosts.session import HostSession
 from probes.hosts.transport import Transport
 from probes.hosts.ways import Ways
+from probes.input_first import InputFirst
 from probes.model import LinkState, Severity
 from probes.reach.resolve import Resolver
 from probes.reach.services import ServiceProber
@@ -53,6 +54,7 @@ class Supervisor:
         fleet: the store that is written.
         asker: who answers questions; None when nobody is there.
         world: makes whom an investigation asks besides the hosts; None: the real AWS and the system's names.
+        first: whose keys its slices stand back for; None: nobody types.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class Supervisor:
         asker: Asker | None = None,
         *,
         world: Callable[[], World] | None = None,
+        first: InputFirst | None = None,
     ) -> None:
         self._world = world
+        self._first = first or InputFirst()
         self._settings = settings
         self._fleet = fleet
         self._resolver = Resolver()
@@ -278,8 +282,7 @@ class Supervisor:
             await asyncio.sleep(_TICK_S / _SLICES)
             if prober.done():  # only by a defect of its own; its error must surface, not vanish
                 prober.result()
-            while self._intake.work():  # noqa: ASYNC110 - a storm is worked off with turns for everybody in between
-                await asyncio.sleep(0)
+            await self._take_lines()
             now, tick = clock.boot_s(), loop.time()
             slept_s = (now - boot) - (tick - mono)
             boot, mono = now, tick
@@ -290,11 +293,18 @@ class Supervisor:
             slice_ = (slice_ + 1) % _SLICES
             for number, session in enumerate(list(self._sessions.values())[slice_::_SLICES]):
                 if number % _AT_ONCE == 0:
-                    await asyncio.sleep(0)
+                    await self._first.turn()
                 session.tick(now, 0.0)
             if slice_ == 0:
+                await self._first.turn()
                 self._collector.tick(now)
                 self._revive()
+
+    async def _take_lines(self) -> None:
+        """Work off what the hosts have sent; a storm, with turns for everybody in between."""
+        await self._first.way()
+        while self._intake.work():
+            await self._first.turn()
 
     def _revive(self) -> None:
         """Start a session anew whose task ended: it never should, and the log says why it did."""

@@ -7,6 +7,7 @@ from textual import events
 
 from probes import clock
 from probes.fleet import Fleet, new_link
+from probes.input_first import HOLD_S, InputFirst
 from probes.model import Cpu, LinkState
 from tests.support.fleets import FakeBackend, fleet_of, host, make_live, mixed_fleet, sample, settings_of
 from tests.support.screens import NOW_S, WALL_S, app_of, golden, screen_text, screen_widths, until, until_text
@@ -418,4 +419,26 @@ async def test_a_host_that_vanishes_from_the_configuration_leaves_the_cursor_som
         assert app.fleet_screen.selected in ("gpu-001", "zz-new")
         make_live(fleet, "zz-new", at_boot_s=turned.now)
         await until(pilot, lambda: app.board.rows["zz-new"].live, "live")
+        assert not app.banner
+
+
+async def test_drawing_stands_back_for_a_key_and_the_cursor_moves_meanwhile():
+    fleet = fleet_of(30)
+    app = running(fleet)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await pilot.pause()
+        stopped = Clock()
+        app.first = InputFirst(stopped)
+        before = app.fleet_screen.selected
+        await pilot.press("j")
+        assert app.first.left_s == pytest.approx(HOLD_S)
+        assert app.fleet_screen.selected != before
+        await pilot.pause(0.1)  # a beat that was under way when the key came is over
+        row = app.board.rows[app.fleet_screen.selected]
+        fleet.ingest(row.host_id, sample(seq=9), NOW_S, 0.05)
+        drawn = row.version
+        await pilot.pause(0.2)
+        assert row.version == drawn
+        stopped.now += HOLD_S
+        await until(pilot, lambda: row.version != drawn, "the beats go on")
         assert not app.banner

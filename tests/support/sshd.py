@@ -226,6 +226,9 @@ class FakeHost:
         self._handler = handler or self._shell
         self._shell_program = shell
         self._options = options
+        #: channels to ports of this host: let through, or refused with this error; and those that were asked for
+        self.forward: bool | asyncssh.ChannelOpenError = False
+        self.forwarded: list[tuple[str, int]] = []
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._server: Any = None
         self.processes: list[asyncio.subprocess.Process] = []
@@ -236,6 +239,12 @@ class FakeHost:
         class Server(asyncssh.SSHServer):
             def connection_made(self, conn: Any) -> None:
                 owner.connections += 1
+
+            def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+                owner.forwarded.append((dest_host, dest_port))
+                if isinstance(owner.forward, asyncssh.ChannelOpenError):
+                    raise owner.forward
+                return owner.forward
 
         self._server = await asyncssh.listen(
             self.address,

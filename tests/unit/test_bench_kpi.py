@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.kpi import against_projection, kpis
-from benchmarks.model import RESPONSE_TIME
-from benchmarks.stats import describe
+from benchmarks.kpi import against_projection, figure_kpis, kpis, target_kpis
+from benchmarks.model import RESPONSE_TIME, THROUGHPUT
+from benchmarks.stats import describe, run_metric
 
 
 def table(values, failed=0, **options):
@@ -97,3 +97,19 @@ def test_a_projection_never_stands_in_for_a_figure():
         "memory", "peak memory", "MB", projected=0.0, measured=20.0, better="lower", projected_by="R2"
     )
     assert zero.missing["actual"] == "the projection is not above 0"
+
+
+def test_a_target_without_a_baseline():
+    values = [0.03] * 8 + [0.08] * 2
+    time, achievement = target_kpis(describe(values, RESPONSE_TIME), values, 10, target_s=0.05)
+    assert (time.target, time.actual, time.attained) == (0.05, 0.03, True)
+    assert time.formula == "error-adjusted p50 of end - intended send"
+    assert (achievement.actual, achievement.title) == (80.0, "requests within 0.05 s")
+
+
+def test_targets_of_the_configuration():
+    metrics = {"throughput": run_metric(40.0, THROUGHPUT), "response_time": describe([1.0] * 3, RESPONSE_TIME)}
+    rate, time, none = figure_kpis(metrics, {"throughput": 50.0, "response_time": 2.0, "rtf": 0.1})
+    assert (rate.actual, rate.unit, rate.attained, rate.attainment_pct) == (40.0, "1/s", False, 80.0)
+    assert (time.actual, time.attained, time.missing["actual"]) == (None, None, "n too small")
+    assert (none.actual, none.missing["actual"]) == (None, "not measured")

@@ -57,7 +57,7 @@ def test_what_is_given_takes_the_place_of_the_default():
     assert found.ladders == {"synthesis": {"response_time": Steps(1, 2, 3, 4)}}
     assert found.for_benchmark("synthesis")["texts"] == ["今日は"]
     assert found.for_benchmark("synthesis")["templates"]["studio"]["json"] == {"input": "{text}"}
-    assert found.for_benchmark("api-latency") == {"target_s": 0.2}
+    assert found.for_benchmark("api-latency") == {"target_s": 0.2, "path": ""}
     assert found.for_benchmark("llm")["model"] == "m"
     assert found.command.presets["mine"] == Preset("sh -c 'exit 3'", expect_exit=3)
     assert set(found.for_benchmark("command")["presets"]) == {"akios", "akios-startup", "mine"}
@@ -87,10 +87,10 @@ def test_what_is_given_takes_the_place_of_the_default():
         ),
         ("kpi = { llm = { ttft = nan } }", "bench.kpi.llm.ttft: nan is not a usable figure; expected "),
         ('llm = { api_key = "sk-123" }', 'bench.llm.api_key: "sk-123" does not fit; expected "$NAME", the environment'),
-        ("command = { presets = { a = {} } }", "bench.command.presets.a.command: is missing; expected a value"),
+        ("command = { presets = { a = {} } }", "bench.command.presets.a.command: is missing; expected a text for /bin/sh"),
         (
-            "command = { presets = { a = { command = \"sh -c 'x\" } } }",
-            "bench.command.presets.a.command: \"sh -c 'x\" cannot be taken apart (No closing quotation); expected a command",
+            'command = { presets = { a = { command = " " } } }',
+            'bench.command.presets.a.command: " " does not fit; expected a text for /bin/sh',
         ),
         (
             'command = { presets = { a = { command = "a", env = { API_KEY = "123" } } } }',

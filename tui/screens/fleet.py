@@ -18,6 +18,7 @@ from tui.widgets.key_bar import KeyBar
 if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
+    from textual.timer import Timer
 
     from tui.app import QuarterdeckApp
     from tui.board import Board
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 ARRANGE_S = 1.0
 #: and rests this long after the user moved the cursor
 REST_S = 2.0
+#: details come this long behind the cursor: drawn right behind it, they would keep the thread that writes the screen
+#: from the interpreter
+DETAILS_S = 0.02
 TINY = (40, 8)
 LOW = 16
 
@@ -45,6 +49,7 @@ class FleetScreen(Screen[None]):
         self._second = -1
         self._prompt: Prompt | None = None
         self._log: EventLog | None = None
+        self._details_due: Timer | None = None
 
     @property
     def _qd(self) -> QuarterdeckApp:
@@ -132,7 +137,13 @@ class FleetScreen(Screen[None]):
 
     @guarded
     def on_fleet_grid_moved(self) -> None:
-        """Another host is under the cursor."""
+        """Another host is under the cursor; its details follow when the cursor is on the screen."""
+        if self._details_due is None:
+            self._details_due = self.set_timer(DETAILS_S, self._show_details)
+
+    @guarded
+    def _show_details(self) -> None:
+        self._details_due = None
         self.query_one(DetailLines).refresh()
 
     @guarded

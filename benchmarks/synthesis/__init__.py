@@ -1,0 +1,1 @@
+"""Speech synthesis, measured: how long a service takes for a text, and whether what it sends is that text spoken."""
