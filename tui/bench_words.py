@@ -55,6 +55,8 @@ def latency_text(seconds: float | None) -> str:
     """``0.31 ms``, ``310 ms``, ``1.204 s``, ``52.10 s``, ``3m04s``."""
     if seconds is None:
         return UNKNOWN
+    if not seconds:
+        return "0 s"
     if seconds < 0.9995:
         ms = seconds * 1000
         return f"{ms:.2f} ms" if ms < 9.995 else f"{ms:.1f} ms" if ms < 99.95 else f"{ms:.0f} ms"

@@ -146,7 +146,7 @@ async def test_two_runs_are_too_few_and_the_same_is_no_difference() -> None:
         await until_text(pilot, "compare needs two sides")
 
 
-async def test_what_cannot_be_compared_says_what_differs() -> None:
+async def test_two_marked_runs_are_needed_to_compare() -> None:
     work = FakeWork(*past_runs())
     app = bench_app(work)
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
@@ -155,7 +155,15 @@ async def test_what_cannot_be_compared_says_what_differs() -> None:
         await until_text(pilot, "mark two runs with space: the first is A, the second B")
         await pilot.press("j", "space", "space", "V")
         await until_text(pilot, "need a label each, and not the same")
-        await pilot.press("v")
+        assert [call for call in work.calls if call[0] == "compare"] == []
+
+
+async def test_runs_of_two_configurations_are_not_compared() -> None:
+    work = FakeWork(*past_runs())
+    app = bench_app(work)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await history(pilot, work)
+        await pilot.press("j", "space", "space", "v")
         text = await until_text(pilot, "NOT COMPARED load mode differs: 'quick' and 'full'")
         assert "A median" not in text
         await golden(pilot, "history-refused-120x40")
