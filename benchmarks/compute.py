@@ -14,17 +14,17 @@ from benchmarks.errors import NotMeasurableError
 from benchmarks.machine import gb
 from benchmarks.model import RESPONSE_TIME, Case, Metric, RunSpec
 from benchmarks.native_program import Source
-from benchmarks.on_host import (
+from benchmarks.on_host import OnHost
+from benchmarks.on_host_plan import (
     AUTO,
     NUMPY,
     PARAMETERS,
-    OnHost,
     Way,
     best,
+    chosen_options,
     closed_load,
     compiled_way,
     numpy_way,
-    options,
     threads_of,
     whole,
     wrong,
@@ -84,7 +84,7 @@ class ComputeBench(OnHost):
             self.note(f"theoretical peak {self._peak.gflops:.1f} GFLOP/s: {self._peak.words}")
         return size
 
-    def times_s(self, answer: Mapping[str, Any]) -> dict[str, float]:
+    def times_s(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Of the one multiplication."""
         return {"multiplying": answer["seconds"]}
 
@@ -100,11 +100,11 @@ class ComputeBench(OnHost):
         return {"gflops_best": found, "peak_share": None if found is None or not limit else 100 * found / limit}
 
 
-def plan(request: Request, host: Host, of: Mapping[str, Any]) -> tuple[RunSpec, ...]:
+def plan(request: Request, host: Host, options: Mapping[str, Any]) -> tuple[RunSpec, ...]:
     """Portable C with all threads and with one, and numpy with all; or with as many as were chosen. See ``Planner``."""
-    del host, of
+    del host, options
     load = closed_load(request)
-    chosen = options(request, ("size", "threads", "cc", "ghz"))
+    chosen = chosen_options(request, ("size", "threads", "cc", "ghz"))
     chosen |= {"size": whole(request, "size", 16, _MAX_SIZE), "ghz": _ghz(request.extra.get("ghz", ""))}
     threads: int | None = chosen["threads"]
     name = "" if threads is None else f"-threads-{threads}"

@@ -79,7 +79,8 @@ def parse(text: str) -> Machine | None:
     sections = _sections(text)
     if "end" not in sections:
         return None
-    memory = dict(found.groups() for line in sections.get("memory", ()) if (found := _MEMORY.fullmatch(line.strip())))
+    found = (_MEMORY.fullmatch(line.strip()) for line in sections.get("memory", ()))
+    memory: dict[str, int] = {each[1]: int(each[2]) * 1024 for each in found if each is not None}
     about = _about(sections.get("cpuinfo", ()))
     limits = _limits(sections.get("limits", ()))
     allowed = cpu_list(" ".join(sections.get("allowed", ())).partition(":")[2].strip())
@@ -88,8 +89,8 @@ def parse(text: str) -> Machine | None:
         cpus=_usable(allowed, _quota_cpus(limits)),
         cores=_cores(allowed, sections.get("siblings", ())),
         cache=last_level(sections.get("caches", ())),
-        available_bytes=_least(_kib(memory.get("MemAvailable")), _free_in_groups(limits)),
-        total_bytes=_kib(memory.get("MemTotal")),
+        available_bytes=_least(memory.get("MemAvailable"), _free_in_groups(limits)),
+        total_bytes=memory.get("MemTotal"),
         model=clean(about.get("model name", ""), 80),
         architecture=clean(" ".join(sections.get("machine", ())), 20),
         vendor=clean(about.get("vendor_id", ""), 40),
@@ -195,10 +196,6 @@ def last_level(lines: Iterable[str]) -> Cache | None:
 
 
 # --- memory and limits ---
-
-
-def _kib(text: str | None) -> int | None:
-    return int(text) * 1024 if text is not None else None
 
 
 def _least(*values: int | None) -> int | None:

@@ -13,16 +13,16 @@ from benchmarks.errors import BenchError, NotMeasurableError
 from benchmarks.machine import gb
 from benchmarks.model import RESPONSE_TIME, Case, Metric, RunSpec
 from benchmarks.native_program import Source
-from benchmarks.on_host import (
+from benchmarks.on_host import OnHost
+from benchmarks.on_host_plan import (
     NUMPY,
     PARAMETERS,
-    OnHost,
     Way,
     best,
+    chosen_options,
     closed_load,
     compiled_way,
     numpy_way,
-    options,
     threads_of,
     whole,
 )
@@ -87,7 +87,7 @@ class StreamBench(OnHost):
         self.note("a variant of STREAM (own source); MB/s of 10^6 bytes, 16 B an element for copy and scale, 24 B else")
         return elements
 
-    def times_s(self, answer: Mapping[str, Any]) -> dict[str, float]:
+    def times_s(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Of the four kernels."""
         return {kernel: answer[kernel] for kernel in BYTES}
 
@@ -121,11 +121,11 @@ def elements_of(cache: Cache | None, given: int | None) -> tuple[int, str]:
     return wanted, f"four times the last-level cache of {known}"
 
 
-def plan(request: Request, host: Host, of: Mapping[str, Any]) -> tuple[RunSpec, ...]:
+def plan(request: Request, host: Host, options: Mapping[str, Any]) -> tuple[RunSpec, ...]:
     """All threads and one thread, or as many as were chosen. See ``Planner``."""
-    del host, of
+    del host, options
     load = closed_load(request)
-    chosen = options(request, ("elements", "threads", "cc"))
+    chosen = chosen_options(request, ("elements", "threads", "cc"))
     chosen["elements"] = whole(request, "elements", 1, _MAX_ELEMENTS)
     threads = chosen["threads"]
     if chosen["cc"] == NUMPY:
