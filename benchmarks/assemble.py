@@ -10,6 +10,7 @@ from benchmarks import grade, kpi, validity
 from benchmarks.environment import environment
 from benchmarks.model import ENGINE_METRICS, Metric, Outcome, Side
 from benchmarks.occupancy import occupied, send_lags_s, send_rate_per_s, throughput_per_s
+from benchmarks.referenced import figure_of
 from benchmarks.result import BenchmarkRef, Counts, GpuUse, LoadResult, Result, Target
 from benchmarks.runids import config_hash
 from benchmarks.schedule import NS
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _NO_AGENT: Final = "the engine does not see the host's GPUs"
 _LAGS: Final = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+_TARGET: Final = frozenset(Target.__struct_fields__)
 _NOT_OURS: Final = frozenset({Outcome.OK, Outcome.CANCELLED, Outcome.DROPPED})
 
 
@@ -101,9 +103,10 @@ def assemble(
         errors=record.errors,
         notes=(*record.preflight.notes, *record.problems),
         label=job.label,
+        nodes=job.nodes,
         samples_file=samples_file,
         simulated=job.host.simulated,
-        missing={} if samples_file is not None else {"samples_file": "samples were not kept"},
+        missing=_missing(record, samples_file),
     )
 
 
@@ -197,9 +200,15 @@ def _facts(
     )
 
 
+def _missing(record: Record, samples_file: str | None) -> dict[str, str]:
+    """Why samples are not there, and why metrics are not that do not apply."""
+    missing = {} if samples_file is not None else {"samples_file": "samples were not kept"}
+    return missing | {name: why for name, why in record.preflight.missing.items() if name not in _TARGET}
+
+
 def _target(record: Record, spec: RunSpec, job: Job) -> Target:
     found = record.preflight
-    missing = dict(found.missing)
+    missing = {name: why for name, why in found.missing.items() if name in _TARGET}
     missing.setdefault("device_in_use", _NO_AGENT)
     for name, value in (("server_version", found.server_version), ("device_claimed", found.device_claimed)):
         if value is None:
@@ -244,11 +253,11 @@ def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResul
         if metric is None:
             continue  # a figure of another benchmark
         lines += kpi.against_projection(
-            f"projected_{tag}",
+            f"{kpi.PROJECTED}{tag}",
             tag,
             metric.unit,
             projected=projected,
-            measured=metric.value if metric.scope == "run" else metric.median,
+            measured=figure_of(metric),
             better=metric.better,
             projected_by=f"the configuration, for {instance_type}",
         )

@@ -139,6 +139,8 @@ class Definition(Struct, frozen=True):
     plan: Planner
     make: Maker
     parameters: tuple[Parameter, ...] = ()
+    #: the metric that is graded against a recorded baseline or a configured target, where there is no ladder
+    reference: str | None = None
     #: loads a service of the host, or runs on the host itself over SSH
     on: Literal["service", "host"] = "service"
 

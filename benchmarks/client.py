@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import socket
 import ssl
 import time
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 __all__ = ["CallFailed", "Client", "Reply", "Streaming"]
 
+log = logging.getLogger(__name__)
+
 Param = str | int | float | bool
 _SUCCESS: Final = range(200, 300)
 _MAX_HEADER: Final = 1024
@@ -49,6 +52,8 @@ _ERROR_BYTES: Final = 64 * 1024
 _KEEP_S: Final = 4.0
 #: aiohttp warns of larger bodies that are handed over whole
 _WHOLE_BYTES: Final = 2**19
+#: URLs that are kept ready: a run asks for the same few again and again
+_URLS: Final = 64
 _CLOSE_S: Final = 2.0
 _SAFE: Final = "/?#[]@!$&'()*+,;=:%-._~"
 
@@ -79,7 +84,7 @@ class Call:
         self.name = client.name
         #: wait, dns, connect, first_byte, body: what is under way, and how long it may take
         self.phase: tuple[str, float] = ("wait", client.timeout_s)
-        self.reused = False
+        self.reused = True
         self.sent_ns: int | None = None
         self.spans: dict[str, float] = {}
         self.tunnelled = client.tunnelled
@@ -105,6 +110,7 @@ class Call:
 
     def connecting(self) -> None:
         """A new connection is made."""
+        self.reused = False
         self.enter("connect", self._client.connect_timeout_s)
 
     def connected(self) -> None:
@@ -174,13 +180,19 @@ class Streaming:
 
     async def __aiter__(self) -> AsyncIterator[tuple[bytes, int]]:
         total = 0
-        while chunk := await self._response.content.readany():
+        while chunk := await self._next():
             at_ns = time.perf_counter_ns()
             total += len(chunk)
             if total > self._max_bytes:
                 raise too_large(self._call, self.status, self._max_bytes)
             yield chunk, at_ns
         self._call.ended()
+
+    async def _next(self) -> bytes:
+        try:
+            return await self._response.content.readany()
+        except (aiohttp.ClientError, OSError) as error:
+            raise failure_of(error, self._call, self._response) from error
 
 
 class Client:
@@ -217,8 +229,9 @@ class Client:
         #: whom we think we talk to: what a certificate must be for
         self.name = parts.hostname or ""
         #: whether what we dial is the near end of a tunnel of ours
-        self.tunnelled = endpoint.dial is not None
+        self.tunnelled = endpoint.via == "ssh_tunnel"
         self._tls = parts.scheme == "https"
+        self._server_name = self.name if self._tls and endpoint.dial is not None else None
         host = parts.netloc.rpartition("@")[2]
         self._prefix = quote(parts.path.rstrip("/"), safe=_SAFE)
         self._origin = f"{parts.scheme}://{host}"
@@ -228,6 +241,7 @@ class Client:
             address, port = endpoint.dial
             self._origin = f"{parts.scheme}://{f'[{address}]' if ':' in address else address}:{port}"
             self._headers["host"] = host.removesuffix(":443" if self._tls else ":80")
+        self._urls: dict[str, URL] = {}
         self._contexts = TlsContexts()
         self._resolver = Resolver(threads=2)
         self._session: aiohttp.ClientSession | None = None
@@ -262,6 +276,10 @@ class Client:
             if self._session is not None:
                 async with asyncio.timeout(_CLOSE_S):
                     await self._session.close()
+        except TimeoutError:
+            log.warning(
+                "a connection to %s did not close in %g s: the other side takes nothing more", self.name, _CLOSE_S
+            )
         finally:
             self._contexts.close()
             await self._resolver.close()
@@ -291,17 +309,18 @@ class Client:
         Raises:
             CallFailed: anything but a complete answer with an expected status.
         """
-        async with self._made(self._request(method, path, params, _body(json, form), headers), ok) as (response, call):
-            limit, total = self._max_bytes, 0
-            if (response.content_length or 0) > limit:
-                raise too_large(call, response.status, limit)
-            chunks: list[bytes] = []
-            while chunk := await response.content.readany():
-                total += len(chunk)
-                if total > limit:
-                    raise too_large(call, response.status, limit)
-                chunks.append(chunk)
-            return Reply(response, call, b"".join(chunks), call.ended())
+        request = self._request(method, path, params, _body(json, form), headers)
+        call = Call(self)
+        try:
+            async with call.deadline:
+                response = await self._open(call, request, ok)
+                try:
+                    return Reply(response, call, await self._whole(response, call), call.ended())
+                finally:
+                    if not response.closed:  # it was not read to its end: that costs the connection
+                        response.close()
+        except TimeoutError:
+            raise timed_out(call) from None
 
     @asynccontextmanager
     async def stream(
@@ -321,40 +340,58 @@ class Client:
         Raises:
             CallFailed: as ``send``, while the block runs too.
         """
-        async with self._made(self._request(method, path, params, _body(json, None), headers), ok) as (response, call):
-            yield Streaming(response, call, self._max_bytes)
-
-    @asynccontextmanager
-    async def _made(self, request: _Request, ok: Container[int]) -> AsyncGenerator[tuple[ClientResponse, Call]]:
-        """An answer whose head is there and as expected; what the block raises is translated too."""
-        if self._session is None:
-            raise RuntimeError("the client is not entered")
+        request = self._request(method, path, params, _body(json, None), headers)
         call = Call(self)
-        _CALL.set(call)
-        response: ClientResponse | None = None
         try:
             async with call.deadline:
-                response = await self._session.request(
-                    request.method,
-                    request.url,
-                    data=request.body,
-                    headers=request.headers,
-                    allow_redirects=False,
-                    server_hostname=self.name if self._tls and self.tunnelled else None,
-                )
-                if response.status not in ok:
-                    raise refused(call, response, await _excerpt(response))
-                yield response, call
+                response = await self._open(call, request, ok)
+                try:
+                    yield Streaming(response, call, self._max_bytes)
+                finally:
+                    response.close()
         except TimeoutError:
             if not call.deadline.expired():
-                raise
+                raise  # the block's own
             raise timed_out(call) from None
+
+    async def _open(self, call: Call, request: _Request, ok: Container[int]) -> ClientResponse:
+        """Send a request; the head of its answer, with an expected status."""
+        if self._session is None:
+            raise RuntimeError("the client is not entered")
+        _CALL.set(call)
+        try:
+            response = await self._session.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                allow_redirects=False,
+                server_hostname=self._server_name,
+            )
+        except (aiohttp.ClientError, OSError) as error:
+            raise failure_of(error, call, None) from error
+        if response.status in ok:
+            return response
+        try:
+            raise refused(call, response, await _excerpt(response))
+        finally:
+            response.close()
+
+    async def _whole(self, response: ClientResponse, call: Call) -> bytes:
+        """The body, to its end."""
+        limit, total = self._max_bytes, 0
+        if (response.content_length or 0) > limit:
+            raise too_large(call, response.status, limit)
+        chunks: list[bytes] = []
+        try:
+            while chunk := await response.content.readany():
+                total += len(chunk)
+                if total > limit:
+                    raise too_large(call, response.status, limit)
+                chunks.append(chunk)
         except (aiohttp.ClientError, OSError) as error:
             raise failure_of(error, call, response) from error
-        finally:
-            if response is not None:
-                # gives a connection back whose answer was read to the end, and drops any other
-                response.close()
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def _request(
         self,
@@ -372,6 +409,16 @@ class Client:
         return _Request(method, url, raw if len(raw) < _WHOLE_BYTES else io.BytesIO(raw), {"content-type": kind, **own})
 
     def _url(self, path: str, params: Mapping[str, Param] | None) -> URL:
+        if params is None:
+            made = self._urls.get(path)
+            if made is None:
+                if len(self._urls) >= _URLS:
+                    self._urls.clear()
+                made = self._urls[path] = self._new_url(path, None)
+            return made
+        return self._new_url(path, params)
+
+    def _new_url(self, path: str, params: Mapping[str, Param] | None) -> URL:
         target = f"{self._origin}{self._prefix}{quote(path, safe=_SAFE)}"
         if params:
             query = urlencode({name: _text(value) for name, value in params.items()}, quote_via=quote)
@@ -453,7 +500,6 @@ def _tracing() -> aiohttp.TraceConfig:
     tracing.on_connection_queued_end.append(_on_dequeued)
     tracing.on_connection_create_start.append(_on_connecting)
     tracing.on_connection_create_end.append(_on_connected)
-    tracing.on_connection_reuseconn.append(_on_reused)
     tracing.on_request_headers_sent.append(_on_sent)
     return tracing
 
@@ -472,10 +518,6 @@ async def _on_connecting(*_: object) -> None:
 
 async def _on_connected(*_: object) -> None:
     _CALL.get().connected()
-
-
-async def _on_reused(*_: object) -> None:
-    _CALL.get().reused = True
 
 
 async def _on_sent(*_: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.errors import NOT_MEASURABLE
+from benchmarks.kpi import PROJECTED
 from benchmarks.result import LETTERS
 
 if TYPE_CHECKING:
@@ -47,7 +48,9 @@ def code_of(result: Result, fail_under: Letter | None = None) -> int:
         return PASS if result.counts.ok == result.counts.intended else MISSED
     if fail_under is not None and letter is None:
         return INVALID
-    missed = letter == "F" or (result.config.mode == "full" and any(kpi.attained is False for kpi in result.kpis))
+    # a projection is no target: nobody promised it
+    targets = [kpi for kpi in result.kpis if not kpi.id.startswith(PROJECTED)]
+    missed = letter == "F" or (result.config.mode == "full" and any(kpi.attained is False for kpi in targets))
     if fail_under is not None and letter is not None:
         missed = missed or LETTERS.index(letter) > LETTERS.index(fail_under)
     return MISSED if missed else PASS

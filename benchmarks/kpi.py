@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from benchmarks.model import Better
     from benchmarks.result import MetricResult
 
+#: what the ids of lines about projections begin with; they are compared, and judge nothing
+PROJECTED: Final = "projected_"
 BASELINE_S: Final = 15.0
 TARGET_S: Final = 2.0
 

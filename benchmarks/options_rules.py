@@ -51,7 +51,8 @@ _FIGURE: Final = Number(-1e15, 1e15, "a usable figure")
 _LONG: Final = Text("text in quotes", max_len=10_000)
 _LONG_OR_NONE: Final = Text("text in quotes", max_len=10_000, empty=True)
 _VARIABLE: Final = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*")
-_SECRET: Final = re.compile(r"auth|cookie|secret|token|password|passwd|credential|(?:^|[-_])key$", re.IGNORECASE)
+#: a name that promises a secret
+SECRET: Final = re.compile(r"auth|cookie|secret|token|password|passwd|credential|(?:^|[-_])key$", re.IGNORECASE)
 
 
 class _Secretless:
@@ -68,7 +69,7 @@ class _Secretless:
         if kept is BAD:
             return BAD
         for name, word in kept.items():
-            if _SECRET.search(name) and not _VARIABLE.fullmatch(word):
+            if SECRET.search(name) and not _VARIABLE.fullmatch(word):
                 report.add(
                     join(key, name),
                     "looks like a secret, which would stand in results",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
+
 from benchmarks import registry
 from benchmarks.errors import BenchError
 from benchmarks.model import Side
@@ -32,7 +34,8 @@ def plan_suite(
     label: str | None = None,
     against: Host | None = None,
     at_once: int = 4,
-    barrier: bool = False,
+    together: bool = False,
+    solo: bool = True,
 ) -> SuitePlan:
     """Plan a suite.
 
@@ -44,7 +47,8 @@ def plan_suite(
         label: stands in the results of ``hosts``; with ``against`` its own results get ``<label>-against``.
         against: a host whose runs alternate with those of ``hosts`` (ABAB), so that both see the same times of day.
         at_once: how many hosts are loaded at a time.
-        barrier: all begin their measure phases together.
+        together: all begin their measure phases together, behind a start barrier.
+        solo: with ``together``: each host first runs alone, so that the scaling efficiency can be measured.
 
     Raises:
         BenchError: layer ``plan``: what was asked for makes no sense, or this host has nothing to measure.
@@ -59,14 +63,32 @@ def plan_suite(
             raise _mistake(f"{against.id} is compared with itself", "name another host after --against")
         named.append((against, f"{label}-against" if label else None))
     jobs = [HostPlan(host, definition.plan(request, host, options), its_label) for host, its_label in named]
+    if together:
+        if len(jobs) < 2:
+            raise _mistake("one host alone cannot run together", "name at least two hosts")
+        jobs = _stages(jobs, repeat, solo=solo)
+    else:
+        jobs *= repeat
     return SuitePlan(
         suite_id=new_run_id(),
         benchmark=request.benchmark,
-        jobs=tuple(jobs) * repeat,
+        jobs=tuple(jobs),
         at_once=at_once,
-        in_turn=repeat > 1 or against is not None,
-        barrier=barrier and len(jobs) > 1,
+        in_turn=not together and (repeat > 1 or against is not None),
     )
+
+
+def _stages(jobs: list[HostPlan], repeat: int, *, solo: bool) -> list[HostPlan]:
+    """Each host alone, a stage each, then all together; again for each repetition."""
+    found: list[HostPlan] = []
+    stage = 0
+    for _ in range(repeat):
+        for job in jobs if solo else ():
+            found.append(msgspec.structs.replace(job, stage=stage))
+            stage += 1
+        found += [msgspec.structs.replace(job, stage=stage, nodes=len(jobs)) for job in jobs]
+        stage += 1
+    return found
 
 
 def _check(request: Request, repeat: int, at_once: int) -> None:

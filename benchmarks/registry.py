@@ -16,6 +16,7 @@ _MODULES: Final[dict[str, str]] = {
     "api-latency": "benchmarks.latency",
     "stream": "benchmarks.stream",
     "compute": "benchmarks.compute",
+    "command": "benchmarks.command",
 }
 
 

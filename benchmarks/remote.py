@@ -17,6 +17,7 @@ Every connection is of our own (``Context.another_ssh``), as many as the host's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -37,6 +38,7 @@ __all__ = ["Ended", "Pace", "Program", "Remote", "RemoteProcess", "Text", "Times
 
 #: how long a command that is to be ended may take to start: what has not started cannot be found
 _START_S: Final = 2.0
+_SWEEP_S: Final = 3.0
 _DEFAULT: Final = Pace()
 
 
@@ -55,7 +57,10 @@ class RemoteProcess:
         session = self._session
         await session.exited.wait()
         leftover = not await self._drained()
-        if leftover:
+        if session.exit_code is None and session.signal is None:
+            # its connection is lost; where that is not the keeper's, it does not know
+            await self._keeper.bury(self._number)
+        elif leftover:
             # something that it left behind holds its output open
             await self._keeper.bury(self._number)
             await self._drained()
@@ -213,6 +218,13 @@ class Remote:
         session.send(raw)
         return RemoteProcess(self._keeper, self._pace, number, program, session)
 
+    async def _sweep(self) -> None:
+        """Where a connection is left without its keeper (the host killed it): have another one, to end everything."""
+        if self._links.alive:
+            with contextlib.suppress(BenchError, TimeoutError):  # then the connection is going, too
+                async with asyncio.timeout(_SWEEP_S):
+                    await self._keeper.start(self._links)
+
     def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -222,6 +234,8 @@ class Remote:
     async def close(self) -> None:
         """End everything that runs, then the keeper, and close the connections; in bounded time."""
         try:
+            if self._keeper.gone and self._numbers:
+                await self._sweep()
             await self._keeper.end()
         finally:
             tasks = set(self._tasks)

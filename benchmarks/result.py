@@ -267,6 +267,8 @@ class Result(Struct, frozen=True):
     errors: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     label: str | None = None
+    #: how many hosts began their measure phases together with this one, itself included
+    nodes: int = 1
     samples_file: str | None = None
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION

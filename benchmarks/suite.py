@@ -20,18 +20,23 @@ OVER: Final[frozenset[State]] = frozenset({"done", "failed", "cancelled"})
 
 
 class HostPlan(Struct, frozen=True):
-    """The runs of one host; ``label`` stands in the results."""
+    """The runs of one host; ``label`` stands in the results.
+
+    ``nodes``: how many hosts begin their measure phases together with this one, itself included. ``stage``: the jobs of
+    a stage begin when all those of the stages before have ended.
+    """
 
     host: Host
     runs: tuple[RunSpec, ...]
     label: str | None = None
+    nodes: int = 1
+    stage: int = 0
 
 
 class SuitePlan(Struct, frozen=True):
     """What is to be run. ``jobs`` of one host never overlap; ``at_once`` limits how many hosts run at a time.
 
-    ``in_turn``: one job after the other in their order (interleaved ABAB comparisons). ``barrier``: all jobs start
-    their measure phases together.
+    ``in_turn``: one job after the other in their order (interleaved ABAB comparisons).
     """
 
     suite_id: str
@@ -39,7 +44,6 @@ class SuitePlan(Struct, frozen=True):
     jobs: tuple[HostPlan, ...]
     at_once: int = 4
     in_turn: bool = False
-    barrier: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +58,9 @@ class JobState:
     gpu: list[GpuReading] = field(default_factory=list[GpuReading])
     results: list[Result] = field(default_factory=list[Result])
     failures: list[Failed] = field(default_factory=list[Failed])
+    #: when the job began and ended, on the monotonic clock; 0: not yet
+    started_ns: int = 0
+    ended_ns: int = 0
     #: what could not be done besides: not stored, engine ended
     problems: list[str] = field(default_factory=list[str])
 
@@ -78,7 +85,7 @@ class Suite:
 
     @property
     def letter(self) -> Letter | None:
-        """The worst letter; None while a run has none."""
-        letters: list[Letter | None] = [result.grade.letter for result in self.results]
+        """The worst letter; None while a run has none. A check, such as a cold run, has none and needs none."""
+        letters: list[Letter | None] = [result.grade.letter for result in self.results if result.config.mode != "check"]
         known: list[Letter] = [letter for letter in letters if letter is not None]
         return worst_letter(known) if len(known) == len(letters) else None

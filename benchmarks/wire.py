@@ -15,14 +15,14 @@ from probes.model import Host  # noqa: TC001 - the same
 
 
 class Job(Struct, frozen=True, tag_field="t", tag="job"):
-    """The runs of one host, one after the other. ``barrier``: each waits before its measure phase for ``Go``."""
+    """The runs of one host, one after the other; with several ``nodes`` each waits before it measures for ``Go``."""
 
     suite_id: str
     host: Host
     settings: Settings
     runs: tuple[RunSpec, ...]
     samples_folder: str | None
-    barrier: bool = False
+    nodes: int = 1
     label: str | None = None
 
 

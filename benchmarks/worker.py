@@ -122,7 +122,7 @@ class Worker:
             return await self._go.get()
 
         bench = definition.make(spec, context)
-        engine = Engine(spec, bench, recorder, self.stop, barrier if job.barrier else None)
+        engine = Engine(spec, bench, recorder, self.stop, barrier if job.nodes > 1 else None)
         reports = asyncio.create_task(self._report(engine, at), name="progress")
         try:
             record = await engine.run()

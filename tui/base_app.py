@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from probes.fleet import Fleet
     from probes.hosts.asker import Asker
     from tui.backend import Backend
+    from tui.bench_desk import BenchDesk, BenchWork
     from tui.glyphs import Glyphs
     from tui.inquiry import Remembered
     from tui.themes import Palette
@@ -69,6 +70,7 @@ class BaseApp(App[int]):
         utc: clock times in UTC; None: as configured.
         boot_s: the clock of ages, replaced by tests.
         wall_s: the clock of labels, replaced by tests.
+        bench_work: makes what benchmarks are run with when first asked for, replaced by tests.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class BaseApp(App[int]):
         utc: bool | None = None,
         boot_s: Callable[[], float] = clock.boot_s,
         wall_s: Callable[[], float] = clock.wall_s,
+        bench_work: Callable[[], BenchWork] | None = None,
     ) -> None:
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") is not None else None)
         self.settings = settings
@@ -98,6 +101,8 @@ class BaseApp(App[int]):
         #: the display stands still on purpose
         self.frozen = False
         self._remembered: Remembered | None = None
+        self._bench_work = bench_work
+        self._bench: BenchDesk | None = None
         #: the newest error of our own, until it is dismissed
         self.banner = ""
         self._troubles: dict[str, int] = {}
@@ -174,6 +179,11 @@ class BaseApp(App[int]):
             self._remembered = Remembered()
         return self._remembered
 
+    @property
+    def bench_words(self) -> str:
+        """The benchmark that runs, in a few words; empty: none does."""
+        return "" if self._bench is None else self._bench.words
+
     def get_default_screen(self) -> Screen[Any]:
         """The fleet is what is painted first."""
         return FleetScreen(self.board)
@@ -237,7 +247,13 @@ class BaseApp(App[int]):
             _LOG.error("the backend did not end within %.0f s", GOODBYE_S)
 
     async def action_quit(self) -> None:
-        """Leave, the backend first."""
+        """Leave."""
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Leave, the backend last."""
+        if self._bench is not None:
+            await self._bench.end()
         await self._end_chores()
         await self.stop_backend()
         self.exit(0)
@@ -252,7 +268,7 @@ class BaseApp(App[int]):
 
     def quit_soon(self) -> None:
         """Leave; also the answer to SIGTERM and SIGHUP."""
-        self.chore(self.action_quit(), "quit")
+        self.chore(self.leave(), "quit")
 
     def chore(self, work: Any, name: str) -> asyncio.Task[None]:
         """Run a coroutine as a task of ours: its errors are shown, and it ends with the application."""

@@ -103,7 +103,7 @@ class Board:
         self.totals = Totals()
         self.marked: set[str] = set()
         self.folded: set[str] = set()
-        self.filter: Filter | None = None
+        self.filter: Filter[Row] | None = None
         self.faults_only = False
         self.sort = "worst"
         self.reverse = False

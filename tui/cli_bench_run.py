@@ -247,7 +247,12 @@ def _open_store() -> Store | None:
 
 
 def _print(suite: Suite, *, stored: bool, json_: bool) -> None:
+    """Print the results; where that fails, say where they are."""
     results = list(suite.results)
-    if not print_results(results, json_=json_) and results:
-        where = "they are stored: " if stored else "they were not stored: "
-        click.echo(f"nobody read the results; {where}{', '.join(result.run_id for result in results)}", err=True)
+    where = "they are stored: " if stored else "they were not stored: "
+    where += ", ".join(result.run_id for result in results)
+    try:
+        if not print_results(results, json_=json_) and results:
+            click.echo(f"nobody read the results; {where}", err=True)
+    except Fault as fault:
+        raise Fault([f"{fault.message}; {where}"], fault.exit_code) from None

@@ -92,6 +92,30 @@ def _several(app: QuarterdeckApp, names: str) -> list[str]:
     return list(dict.fromkeys(host_id for name in names.split() for host_id in _chosen(app, name)))
 
 
+def _bench(app: QuarterdeckApp, arguments: str) -> None:
+    """A benchmark's id first, if it is one; then hosts, else the marked or the selected one."""
+    from benchmarks import registry  # noqa: PLC0415 - only here
+
+    first, _, rest = arguments.partition(" ")
+    if first in registry.ids():
+        app.open_bench(_several(app, rest.strip()), first)
+    else:
+        app.open_bench(_several(app, arguments))
+
+
+def _benchable(app: QuarterdeckApp) -> Iterable[str]:
+    from benchmarks import registry  # noqa: PLC0415 - only here
+
+    return (*registry.ids(), *app.fleet.hosts)
+
+
+def _compare(app: QuarterdeckApp, sides: str) -> None:
+    two = sides.split()
+    if len(two) != 2:
+        raise CommandError("compare needs two sides: run ids with commas between, or label:NAME")
+    app.open_history(compare=(two[0], two[1]))
+
+
 COMMANDS: Final[tuple[Command, ...]] = (
     Command("sort", "COLUMN", "sort by a column", lambda app, arg: app.fleet_screen.sort_by(arg), _columns),
     Command("filter", "EXPRESSION", "filter the fleet; empty shows all",
@@ -117,12 +141,16 @@ COMMANDS: Final[tuple[Command, ...]] = (
             lambda app, arg: app.open_audit(_several(app, arg)), _hosts, optional=True, many=True),
     Command("record", "[FILE]", "write the diagnosis or audit on the screen as JSON and Markdown",
             lambda app, arg: app.record_soon(arg), optional=True),
+    Command("bench", "[ID] [HOST...]", "measure hosts: these, else the marked or selected ones", _bench, _benchable,
+            optional=True, many=True),
+    Command("history", "[FILTER]", "benchmark runs of the past", lambda app, arg: app.open_history(arg), optional=True),
+    Command("compare", "A B", "compare two sides of past runs: ids with commas between, or label:NAME", _compare),
     Command("theme", "NAME", "colours", _theme, lambda _: themes.NAMES),
     Command("clock", "", "clock in UTC or local time", lambda app, _: app.switch_clock()),
     Command("reload", "", "reload the configuration", lambda app, _: app.reload_soon()),
     Command("restart", "", "restart the watching machinery after it stopped", lambda app, _: app.start_backend()),
     Command("help", "", "all keys and signs", lambda app, _: app.open_help()),
-    Command("quit", "", "quit", lambda app, _: app.quit_soon()),
+    Command("quit", "", "quit", lambda app, _: app.quit_asking()),
 )  # fmt: skip
 BY_NAME: Final = {command.name: command for command in COMMANDS}
 SHORT: Final = {"q": "quit", "q!": "quit", "h": "help", "s": "sort", "f": "filter"}

@@ -7,8 +7,9 @@ than there is was cut off.
 
 from __future__ import annotations
 
+import codecs
 import math
-import sys
+import struct
 from array import array
 from hashlib import sha256
 from typing import Final
@@ -19,11 +20,13 @@ from probes.text import clean_bytes
 
 #: a declared length from here on says "I did not know": 0xFFFFFFFF, and 0x7FFFFFFF less some headers
 UNKNOWN_LENGTH: Final = 0x7FFF_0000
-#: samples that are looked at to tell sound from silence; evenly spread over the file
-LOOKED_AT: Final = 20_000
-#: below this peak (about -46 dBFS) or this root mean square (-60 dBFS), both about the mean, it is silence.
-#: Speech peaks above -20 dBFS and has -35 to -15 dBFS root mean square.
-SILENT_PEAK: Final = 0.005
+#: samples that are looked at to tell sound from silence, evenly spread over the file: 1 ms of the loop
+LOOKED_AT: Final = 4_000
+#: It is silence when less than 1 % of the samples are louder than -46 dBFS (so that a click is silence too), or when
+#: the root mean square is below -60 dBFS; both about the mean. Speech peaks above -20 dBFS, has -35 to -15 dBFS root
+#: mean square, and more than half of it is loud.
+LOUD: Final = 0.005
+LEAST_LOUD_SHARE: Final = 0.01
 SILENT_RMS: Final = 0.001
 MAX_CHANNELS: Final = 8
 RATES_HZ: Final = (4_000, 384_000)
@@ -66,14 +69,16 @@ class Format(Struct, frozen=True):
 class Sound(Struct, frozen=True):
     """What a body holds. ``peak`` and ``rms`` are shares of full scale, about the mean.
 
-    ``fingerprint`` identifies the samples (SHA-256, shortened). ``open_ended``: the file did not declare its length, so
-    that a missing end cannot be seen.
+    They are of the samples that were looked at, as is ``loud``, the share of them beyond ``LOUD``. ``fingerprint``
+    identifies all samples (SHA-256, shortened). ``open_ended``: the file did not declare its length, so that a missing
+    end cannot be seen.
     """
 
     format: Format
     frames: int
     peak: float
     rms: float
+    loud: float
     fingerprint: str
     open_ended: bool = False
 
@@ -85,7 +90,7 @@ class Sound(Struct, frozen=True):
     @property
     def silent(self) -> bool:
         """Whether there is nothing to hear."""
-        return self.peak < SILENT_PEAK or self.rms < SILENT_RMS
+        return self.loud < LEAST_LOUD_SHARE or self.rms < SILENT_RMS
 
 
 def read_wav(body: bytes) -> Sound:
@@ -111,7 +116,7 @@ def read_pcm(body: bytes, form: Format) -> Sound:
     Raises:
         NotAudioError: no frames, or it ends within a frame, or it is text.
     """
-    if body[:1] in (b"{", b"<"):
+    if is_text(body):
         raise NotAudioError(not_riff(body))
     if body[:4] == b"RIFF":
         raise NotAudioError("a RIFF file where raw samples were asked for")
@@ -134,6 +139,18 @@ def pcm_start(beginning: bytes) -> int | None:
             return at + 8
         at += 8 + _padded(_number(beginning, at + 4, 4))
     raise NotAudioError(f"more than {MAX_CHUNKS} chunks before the samples")
+
+
+def is_text(body: bytes) -> bool:
+    """Whether a body begins like JSON, HTML or XML; one byte would not tell it from raw samples."""
+    start = body[:64]
+    if start[:1] not in (b"{", b"[", b"<") or any(byte < 32 and byte not in b"\t\r\n" for byte in start):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def not_riff(body: bytes) -> str:
@@ -216,47 +233,56 @@ def _sound(samples: memoryview, form: Format, *, open_ended: bool) -> Sound:
         raise NotAudioError("no samples")
     if len(samples) % form.frame_bytes:
         raise NotAudioError("cut off: the samples end within a frame")
-    peak, rms = _level(_some(samples, form))
-    return Sound(
-        form, len(samples) // form.frame_bytes, peak, rms, sha256(samples).hexdigest()[:16], open_ended=open_ended
-    )
+    peak, rms, loud = _level(_some(samples, form))
+    mark = sha256(samples).hexdigest()[:16]
+    return Sound(form, len(samples) // form.frame_bytes, peak, rms, loud, mark, open_ended=open_ended)
 
 
 def _some(samples: memoryview, form: Format) -> array[float]:
-    """At most about ``LOOKED_AT`` samples, evenly spread, as shares of full scale; every channel gets its turn."""
-    width = form.bits // 8
-    count = len(samples) // width
-    step = max(1, count // LOOKED_AT)
-    while math.gcd(step, form.channels) != 1:
+    """At most ``LOOKED_AT`` samples as shares of full scale, in two passes over the file.
+
+    Their steps have no common divisor: a tone cannot stand still in both. Every channel gets its turn.
+    """
+    count = len(samples) // (form.bits // 8)
+    if count <= LOOKED_AT:
+        return _picked(samples, form, 1)
+    first = _step(-(-2 * count // LOOKED_AT), form.channels)
+    second = _step(first + 1, first * form.channels)
+    return _picked(samples, form, first) + _picked(samples, form, second)
+
+
+def _step(least: int, coprime_to: int) -> int:
+    step = least
+    while math.gcd(step, coprime_to) != 1:
         step += 1
+    return step
+
+
+def _picked(samples: memoryview, form: Format, step: int) -> array[float]:
+    """One sample in ``step``."""
+    width = form.bits // 8
     if width == 1:
         return array("d", ((value - 128) / 128 for value in samples[::step]))
-    if width == 3:
-        # the upper two bytes are plenty to tell sound from silence
-        picked = bytearray(2 * len(range(0, count, step)))
-        picked[0::2] = samples[1 :: 3 * step]
-        picked[1::2] = samples[2 :: 3 * step]
-        return _scaled("h", picked, 1, 32768)
-    code = {2: "h", 4: "f" if form.kind == "float" else "i"}[width]
-    return _scaled(code, samples, step, 1 if form.kind == "float" else 1 << (form.bits - 1))
+    # of three bytes the upper two are plenty to tell sound from silence
+    skipped = width & 1
+    kept = width - skipped
+    picked = bytearray(kept * len(range(0, len(samples) // width, step)))
+    for at in range(kept):
+        picked[at::kept] = samples[skipped + at :: width * step]
+    code, full = ("f", 1) if form.kind == "float" else ("h", 1 << 15) if kept == 2 else ("i", 1 << 31)
+    values: tuple[float, ...] = struct.unpack(f"<{len(picked) // kept}{code}", picked)
+    return array("d", (value / full for value in values))
 
 
-def _scaled(code: str, raw: memoryview | bytearray, step: int, full: int) -> array[float]:
-    picked = memoryview(raw).cast("B").cast(code)[::step]
-    if sys.byteorder == "big":
-        swapped = array(code, picked)
-        swapped.byteswap()
-        return array("d", (value / full for value in swapped))
-    return array("d", (value / full for value in picked))
-
-
-def _level(values: array[float]) -> tuple[float, float]:
-    """Peak and root mean square about the mean: a constant is silence, whatever its value."""
-    mean = sum(values) / len(values)
+def _level(values: array[float]) -> tuple[float, float, float]:
+    """Peak, root mean square and loud share about the mean: a constant is silence, whatever its value."""
+    count = len(values)
+    mean = sum(values) / count
     if not math.isfinite(mean):
         raise NotAudioError("samples that are no numbers")
     peak = max(max(values) - mean, mean - min(values))
-    return peak, math.sqrt(sum((value - mean) ** 2 for value in values) / len(values))
+    rms = math.sqrt(sum((value - mean) ** 2 for value in values) / count)
+    return peak, rms, sum(not mean - LOUD < value < mean + LOUD for value in values) / count
 
 
 def _number(raw: bytes, at: int, size: int) -> int:

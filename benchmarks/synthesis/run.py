@@ -11,11 +11,12 @@ from benchmarks.benchmark import Preflight
 from benchmarks.client import CallFailed, Client
 from benchmarks.errors import BenchError, NotMeasurableError
 from benchmarks.model import Done, Outcome, Side
+from benchmarks.options import options_of
 from benchmarks.synthesis import backend, template
 from benchmarks.synthesis.audio import NotAudioError
 from benchmarks.synthesis.bodies import examine
 from benchmarks.synthesis.openvoice import OpenVoice
-from benchmarks.synthesis.planning import ID, TEMPLATE
+from benchmarks.synthesis.planning import TEMPLATE
 from benchmarks.synthesis.speaker import WHOLE_FILE, Wishes, behind
 from benchmarks.synthesis.speech import Speech
 from benchmarks.synthesis.texts import DIFFERENT, body_limit, check_sound
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 #: where the health check of each kind lives, behind whatever prefix
 _OWN_PATHS = {"voicevox": "/version", "openvoice": "/health", "openai": "/v1/models"}
+_NOT_COMPARED = "not checked whether audio differs by text: another text would have loaded the style"
 _SAME = "the same audio as for another text: is it a recording?"
 
 
@@ -61,6 +63,7 @@ class Synthesis:
             found = await speaker.discover()
             if self._spec.temperature == "cold":
                 await _be_cold(speaker)
+                found = structs.replace(found, notes=(*found.notes, _NOT_COMPARED))
         except CallFailed as failed:
             raise self._cannot(failed) from None
         self._speaker = speaker
@@ -184,8 +187,8 @@ class Synthesis:
         chosen: template.Template | None = None
         headers: dict[str, str] = {}
         if kind == TEMPLATE:
-            table: dict[str, Any] = self._context.settings.bench.get(ID, {})
-            chosen = template.template_of(table, str(options["template"]))
+            templates = options_of(self._context.settings.bench).synthesis.templates
+            chosen = template.template_of(templates, str(options["template"]))
             headers = template.headers_of(chosen)
             self._secrets = template.secrets_of(chosen)
         load = spec.load
@@ -217,6 +220,8 @@ class Synthesis:
 
     def _no_speech(self, failed: CallFailed) -> BenchError:
         """A service that refuses the first text: nothing would come of the others."""
+        if failed.status is None:
+            return self._cannot(failed)
         said = self._safe(failed.detail)
         service = self._service()
         if failed.status == 404 and service is not None and service.kind is ServiceKind.OPENAI:

@@ -57,7 +57,7 @@ class Speech:
             )  # fmt: skip
         else:
             if self._wishes.model is None:
-                self._model = next((name for name in known if _speaks(name)), DEFAULT_MODEL)
+                self._model = next((name for name in known if _speaks(name)), known[0] if known else DEFAULT_MODEL)
             note = f"{len(known)} models listed"
         voice = f"model {clean(self._model, 60)}, voice {clean(self._voice, 60)}, {self._wishes.format}"
         return Found(

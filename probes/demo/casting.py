@@ -1,6 +1,6 @@
 """Which stand-in plays which service of the simulated fleet, and how fast it is on that host's hardware.
 
-For a text of 5, 16 and 88 characters VOICEVOX takes about 0.25, 0.4 and 1.2 s on an L4, 0.6, 1.2 and 4.8 s on a T4, and
+For a text of 5, 16 and 88 characters VOICEVOX takes about 0.2, 0.3 and 0.9 s on an L4, 0.6, 1.2 and 4.8 s on a T4, and
 2.3, 3.9 and 14.7 s on the host that claims CUDA and synthesises on its processor.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from probes.demo.use import Use
 
 _L4: Final = voices.Behaviour(
-    delay_s=0.18, delay_per_char_s=0.011, jitter_s=0.04, cold_extra_s=1.2, query_s=0.008, slots=1
+    delay_s=0.15, delay_per_char_s=0.0085, jitter_s=0.04, cold_extra_s=1.2, query_s=0.008, slots=1
 )
 _T4: Final = voices.Behaviour(
     delay_s=0.35, delay_per_char_s=0.05, jitter_s=0.08, cold_extra_s=2.5, query_s=0.02, slots=1

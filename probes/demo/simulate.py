@@ -148,7 +148,9 @@ def _mean_load(host: HostSpec, t: float) -> float:
 def _cpu(host: HostSpec, t: float, *, first: bool, serving: bool) -> Cpu:
     count = host.machine.cores
     busy = clamp(0.04 + 0.35 * _mean_load(host, t) + 0.05 * wave(mix(host.key, 11), t, 6.0), 0.0, 1.0)
-    busy = 0.93 if serving else busy
+    low, width = 0.4, 1.2
+    if serving:  # synthesis takes all cores alike
+        busy, low, width = 0.93, 0.95, 0.1
     load1 = round(busy * count * (1.0 + 0.1 * wave(mix(host.key, 12), t, 60.0)), 2)
     load5 = round(load1 * (1.0 + 0.05 * wave(mix(host.key, 13), t, 300.0)), 2)
     load15 = round(load5 * (1.0 + 0.05 * wave(mix(host.key, 14), t, 900.0)), 2)
@@ -156,7 +158,8 @@ def _cpu(host: HostSpec, t: float, *, first: bool, serving: bool) -> Cpu:
         return Cpu(count, None, load1, load5, load15, None)
     tick = int(t)
     cores = tuple(
-        round(100.0 * clamp(busy * (0.4 + 1.2 * unit(host.key, 15, core, tick)), 0.0, 1.0), 1) for core in range(count)
+        round(100.0 * clamp(busy * (low + width * unit(host.key, 15, core, tick)), 0.0, 1.0), 1)
+        for core in range(count)
     )
     return Cpu(count, round(sum(cores) / count, 1), load1, load5, load15, cores)
 

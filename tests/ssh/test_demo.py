@@ -174,6 +174,50 @@ async def test_services_answer_refuse_and_keep_silent():
                 await asyncio.wait_for(asyncio.open_connection(address, port), 0.7)
 
 
+async def synthesise(address: str) -> int:
+    """The two steps of VOICEVOX on one connection; the status of the second."""
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection(address, 50021)
+        body, status = b"", b""
+        for path in ("/audio_query?text=hello&speaker=8", "/synthesis?speaker=8"):
+            head = f"POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            lines = (await reader.readuntil(b"\r\n\r\n")).lower().split(b"\r\n")
+            status = lines[0].split()[1]
+            length = next(line for line in lines if line.startswith(b"content-length:"))
+            body = await reader.readexactly(int(length.split(b":")[1]))
+        writer.close()
+        await writer.wait_closed()
+    assert body.startswith(b"RIFF")
+    return int(status)
+
+
+async def test_a_service_that_works_loads_the_gpu_of_its_host_in_the_agents_samples():
+    async with await start_demo(24, at_s=1) as demo:
+        for host_id, loads_gpu in (("tyo-l4-01", True), ("tyo-t4-02", False)):
+            host = host_of(demo, host_id)
+            async with login(host) as connection:
+                watcher = await start_watch(connection)
+                task = asyncio.create_task(synthesise(host.address))
+                seen = []
+                while not task.done():
+                    watcher.request(b"h 2\n")
+                    seen.append(await watcher.next(Sample))
+                assert await task == 200
+                gpu = max(sample.gpus[0].utilization_pct for sample in seen)
+                cpu = max(sample.cpu.utilization_pct or 0.0 for sample in seen)
+                assert (gpu >= 85, cpu >= 85) == (loads_gpu, not loads_gpu)
+
+
+async def test_the_fleet_has_both_flavours_of_openvoice_and_models():
+    async with await start_demo(24, at_s=1) as demo:
+        t4, l4 = host_of(demo, "tyo-t4-02").address, host_of(demo, "tyo-l4-01").address
+        assert (await fetch(t4, 8001, "/voice-clone/profiles"))[0] == 200
+        assert (await fetch(l4, 8001, "/api/profiles"))[0] == 200
+        assert (await fetch(l4, 8000, "/v1/models"))[1]["data"][0]["id"] == "demo-8b"
+        assert (await fetch(host_of(demo, "tyo-h100-01").address, 8000, "/v1/models"))[0] == 200
+
+
 async def test_a_flapping_service_and_a_rebooting_host_refuse_while_they_are_down():
     async with await start_demo(24, at_s=92) as demo:
         with pytest.raises(ConnectionRefusedError):

@@ -177,7 +177,7 @@ async def test_jobs_of_one_host_never_overlap_and_runs_against_alternate() -> No
 async def test_a_barrier_starts_all_measure_phases_together() -> None:
     async with stand_in(slow(0.01)) as server:
         hosts = [host(server.port, f"h{i}") for i in range(3)]
-        suite = await runner(*hosts).run(planned(*hosts, mode="quick", barrier=True, at_once=1))
+        suite = await runner(*hosts).run(planned(*hosts, mode="quick", together=True, solo=False))
     begins = [next(p.t0_ns for p in result.phases if p.name == "measure") for result in suite.results]
     ends = [next(p.t1_ns for p in result.phases if p.name == "barrier") for result in suite.results]
     assert len(begins) == 3

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from probes.demo.catalog import MIB, Behaviour, Fault, plan
+from probes.demo.catalog import MIB, Behaviour, Fault, Temper, gpu_of, plan
 from probes.demo.faults import WINDOWS, active, boot_age_s, boots
 from probes.demo.gpus import MAX_TEMPERATURE_C
 from probes.demo.simulate import hello, processes, sample
+from probes.demo.use import HOLD_S, Serving, Use
 from probes.model import Gpu, Line, Sample
 
 FLEET = plan(48, 7)
@@ -28,9 +29,9 @@ def nones_without_reason(value: msgspec.Struct) -> list[str]:
 
 
 @settings(max_examples=150, deadline=None)
-@given(HOSTS, TIMES)
-def test_every_value_is_within_physical_bounds(host, t):
-    now = sample(host, t, 3, 1.0, (1, 20))
+@given(HOSTS, TIMES, st.sampled_from([Serving(), Serving(frozenset({0, 1, 7})), Serving(cpu=True)]))
+def test_every_value_is_within_physical_bounds(host, t, serving):
+    now = sample(host, t, 3, 1.0, (1, 20), serving=serving)
     assert len(now.gpus) == host.machine.gpus
     for gpu in now.gpus:
         check_gpu(gpu)
@@ -170,3 +171,48 @@ def test_scripted_faults_come_go_and_come_again(fault):
     assert not active(host, fault, script.end_s + 0.1) or script.end_s == script.period_s
     assert active(host, fault, script.period_s + script.start_s + 0.1)
     assert not any(active(other, fault, script.start_s + 0.1) for other in FLEET if other.fault is not fault)
+
+
+@pytest.mark.parametrize("host_id", ["tyo-l4-01", "tyo-t4-06", "tyo-l4-05"])
+@pytest.mark.parametrize("t", [3.0, 47.0, 1234.5])
+def test_a_gpu_that_serves_is_loaded_and_draws_more_and_its_neighbours_do_not(host_id, t):
+    host = next(host for host in FLEET if host.id == host_id)
+    before, after = sample(host, t, 1, 1.0), sample(host, t, 1, 1.0, serving=Serving(frozenset({0})))
+    assert 85 <= after.gpus[0].utilization_pct <= 97
+    assert after.gpus[0].power_w > before.gpus[0].power_w
+    assert after.gpus[0].power_w > 0.8 * host.machine.gpu.limit_w
+    assert after.gpus[1:] == before.gpus[1:]
+    assert after.cpu == before.cpu
+
+
+def test_the_host_that_falls_back_to_its_processor_loads_no_gpu():
+    host = next(host for host in FLEET if host.temper is Temper.CPU_FALLBACK)
+    for t in range(0, 2000, 50):
+        now = sample(host, float(t), 1, 1.0, serving=Serving(cpu=True))
+        assert [gpu.utilization_pct for gpu in now.gpus] == [0.0]
+        assert 85 < now.cpu.utilization_pct <= 100
+        assert processes(host, float(t)).gpu == ()
+
+
+def test_a_service_waits_on_a_gpu_of_its_own_where_there_are_several():
+    host = next(host for host in FLEET if host.id == "tyo-l4-01")
+    assert [gpu_of(host.machine, name) for name in ("voicevox", "openvoice", "llm", "frontend")] == [0, 1, 3, None]
+    listed = {process.gpu: process.name for process in processes(host, 500.0).gpu}
+    assert (listed[0], listed[1], listed[3]) == ("voicevox_engine", "openvoice_api", "vllm serve")
+    assert sample(host, 500.0, 1, 1.0).gpus[0].utilization_pct <= 5
+
+
+def test_use_holds_for_a_sampling_period_and_counts():
+    now = [10.0]
+    use = Use(lambda: now[0])
+    one, cpu = use.hook(0), use.hook(None)
+    assert use.now() == Serving()
+    one(1), one(1), cpu(1)
+    assert use.now() == Serving(frozenset({0}), cpu=True)
+    one(-1), cpu(-1)
+    now[0] += HOLD_S + 0.01
+    assert use.now() == Serving(frozenset({0}))
+    one(-1)
+    assert use.now() == Serving(frozenset({0}))
+    now[0] += HOLD_S + 0.01
+    assert use.now() == Serving()

@@ -1,4 +1,4 @@
-"""Small modal screens: a question of the connecting machinery, yes or no, pick one."""
+"""Small modal screens: a question of the connecting machinery, yes or no, pick one or several."""
 
 from __future__ import annotations
 
@@ -113,6 +113,110 @@ class Confirm(Dialog[bool]):
     def action_answer(self, yes: bool) -> None:  # noqa: FBT001 - from the binding
         """Answer."""
         self.dismiss(yes)
+
+
+class TypedYes(Dialog[bool]):
+    """A question that a slip of the finger cannot answer: only the word ``yes`` is yes."""
+
+    BINDINGS = [Binding("escape", "decline", "no", id="dialog_decline")]  # noqa: RUF012 - Textual's convention
+
+    def __init__(self, title: str, question: str) -> None:
+        super().__init__()
+        self._title = title
+        self._question = question
+
+    def compose(self) -> ComposeResult:
+        """The question and the answer."""
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._title), classes="title")
+            yield Static(Content(self._question), classes="question")
+            yield Input(compact=True)
+            yield Static(Content("yes and enter goes on, esc does not"), classes="hint")
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter."""
+        event.stop()
+        self.dismiss(event.value.strip().casefold() == "yes")
+
+    def action_decline(self) -> None:
+        """Escape."""
+        self.dismiss(False)
+
+
+class PickMany(Dialog[tuple[str, ...] | None]):
+    """Pick any number; None when left.
+
+    Args:
+        title: what is picked.
+        choices: key and text of each.
+        chosen: the keys that are chosen now.
+    """
+
+    BINDINGS = [  # noqa: RUF012 - Textual's convention
+        Binding("escape,q", "leave", "leave", id="dialog_leave"),
+        Binding("j", "step(1)", "down", id="dialog_down"),
+        Binding("k", "step(-1)", "up", id="dialog_up"),
+        Binding("space", "choose", "choose", id="dialog_toggle", priority=True),
+        Binding("a", "choose_all", "all or none", id="dialog_all"),
+    ]
+
+    def __init__(self, title: str, choices: Sequence[tuple[str, str]], chosen: Sequence[str]) -> None:
+        super().__init__()
+        self._title = title
+        self._choices = choices
+        self._chosen = set(chosen)
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        with Vertical(classes="dialog pick"):
+            yield Static(Content(self._title), classes="title")
+            yield OptionList(*(Option(self._shown(at), id=f"{at}") for at in range(len(self._choices))), compact=True)
+            yield Static(Content("space chooses, a all or none, enter takes them, esc leaves"), classes="hint")
+
+    def _shown(self, at: int) -> Content:
+        key, text = self._choices[at]
+        return Content(f"[{'x' if key in self._chosen else ' '}] {text}")
+
+    @property
+    def _options(self) -> OptionList:
+        return self.query_one(OptionList)
+
+    def on_mount(self) -> None:
+        """Start at the first that is chosen."""
+        first = next((at for at, (key, _) in enumerate(self._choices) if key in self._chosen), 0)
+        self._options.highlighted = first
+        self._options.focus()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter takes what is chosen; a click chooses."""
+        event.stop()
+        self.dismiss(tuple(key for key, _ in self._choices if key in self._chosen))
+
+    def action_choose(self) -> None:
+        """Choose the one under the cursor, or no longer."""
+        at = self._options.highlighted
+        if at is not None:
+            self._chosen ^= {self._choices[at][0]}
+            self._options.replace_option_prompt_at_index(at, self._shown(at))
+
+    def action_choose_all(self) -> None:
+        """All, or none where all are chosen."""
+        every = {key for key, _ in self._choices}
+        self._chosen = set() if every <= self._chosen else every
+        for at in range(len(self._choices)):
+            self._options.replace_option_prompt_at_index(at, self._shown(at))
+
+    def action_leave(self) -> None:
+        """Escape."""
+        self.dismiss(None)
+
+    def action_step(self, step: int) -> None:
+        """As k9s."""
+        self._options.action_cursor_down() if step > 0 else self._options.action_cursor_up()
 
 
 class Pick(Dialog[str | None]):

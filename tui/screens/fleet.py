@@ -358,6 +358,16 @@ class FleetScreen(Screen[None]):
         self._qd.open_audit(self.board.chosen(self.selected))
 
     @guarded
+    def action_bench(self) -> None:
+        """Measure the marked hosts, else this one."""
+        self._qd.open_bench(self.board.chosen(self.selected))
+
+    @guarded
+    def action_bench_check(self) -> None:
+        """Quick validation of this host at once."""
+        self._qd.open_bench_check(self.selected)
+
+    @guarded
     def action_pause(self) -> None:
         """Pause or resume the marked hosts, else this one."""
         self._qd.pause_hosts(self.board.chosen(self.selected))

@@ -384,6 +384,16 @@ class HostScreen(Screen[None]):
         self.deck.open_audit([self.host_id])
 
     @guarded
+    def action_bench(self) -> None:
+        """Measure this host."""
+        self.deck.open_bench([self.host_id])
+
+    @guarded
+    def action_bench_check(self) -> None:
+        """Quick validation of this host at once."""
+        self.deck.open_bench_check(self.host_id)
+
+    @guarded
     def action_pause(self) -> None:
         """Pause or resume this host."""
         self.deck.pause_hosts([self.host_id])

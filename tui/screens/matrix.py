@@ -60,6 +60,7 @@ class MatrixTitle(LinesPanel):
             (f"{len(records)} hosts, {live} live  ", "text"),
             (f"{opened} of {total} services open  ", "text"),
             (f"{faults} with a fault", "bad" if faults else "good"),
+            *([(f"  {app.bench_words}", "accent")] if app.bench_words else []),
         ]
         now = clock_text(app.wall_s(), utc=app.utc)
         room = width - row_width(spans) - len(now) - 1
@@ -203,6 +204,17 @@ class MatrixScreen(Screen[None]):
         """What the host of the row exposes."""
         if self.grid.cursor_host is not None:
             self.deck.open_audit([self.grid.cursor_host])
+
+    @guarded
+    def action_bench(self) -> None:
+        """Measure this host."""
+        if self.grid.cursor_host is not None:
+            self.deck.open_bench([self.grid.cursor_host])
+
+    @guarded
+    def action_bench_check(self) -> None:
+        """Quick validation of this host at once."""
+        self.deck.open_bench_check(self.grid.cursor_host)
 
     @guarded
     def action_faults(self) -> None:

@@ -114,6 +114,8 @@ class HeaderBar(DrawnLines):
         pieces: list[Piece] = []
         if self.qd.frozen:
             pieces.append(Piece("DISPLAY FROZEN", p.alert, 0))
+        if self.qd.bench_words:
+            pieces.append(Piece(self.qd.glyphs.text(self.qd.bench_words), p.accent, 1))
         if board.marked:
             pieces.append(Piece(f"{len(board.marked)} marked", p.mark, 3))
         if board.faults_only:

@@ -111,10 +111,11 @@ def strip_rows(
     if limits is None:
         return [((line, style),) for line in lines]
     names = [style if v is None or v < limits[0] else "warn" if v < limits[1] else "bad" for v in values]
-    return [_runs(line, names) for line in lines]
+    return [runs(line, names) for line in lines]
 
 
-def _runs(line: str, names: Sequence[str]) -> Row:
+def runs(line: str, names: Sequence[str]) -> Row:
+    """A line as spans of the same style, given the style's name of every character."""
     spans: list[Span] = []
     start = 0
     for x in range(1, len(line) + 1):

@@ -13,7 +13,8 @@ from probes.demo.voices.behaviour import Behaviour
 from probes.demo.voices.openai import OpenAi
 from probes.demo.voices.openvoice import OpenVoice, Profile
 from probes.demo.voices.pages import Pages, Stranger
-from probes.demo.voices.server import Running, Server, serve
+from probes.demo.voices.running import Running, serve
+from probes.demo.voices.server import Server
 from probes.demo.voices.service import Service
 from probes.demo.voices.voicevox import Style, Voicevox
 

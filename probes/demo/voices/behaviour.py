@@ -26,7 +26,7 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     """Speed and faults of a stand-in. The default is a healthy service that takes no time at all.
 
     *Work* is what synthesises or generates; the other routes are answered at once and without faults, unless
-    ``scope`` is ``all``. Work is numbered from 0 in the order in which it arrives.
+    ``scope`` is ``all``. Work is numbered from 0 in the order in which it arrives, since the service was made.
 
     Attributes:
         delay_s: each piece of work takes at least so long, in its slot.
@@ -35,18 +35,20 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
         seed: of the jitter and of the share of errors.
         cold_extra_s: and this much more when what it needs was not initialised (VOICEVOX: the style).
         query_s: what VOICEVOX's ``audio_query`` takes (it is no work).
+        slow_numbers: the work of these numbers takes ``slow_extra_s`` longer.
         first_byte_s: every answer, on every route, comes so much later; it occupies no slot.
         body_s: the body comes so long after the head.
         slots: so much work is done at once, the rest waits in line as for one GPU; None: all at once.
         frozen_from_s: from this moment after the first request since ``behave`` was called, nothing proceeds ...
         frozen_for_s: ... for so long; then all goes on where it stood.
+        frozen_from_work: the time of the freeze counts from the arrival of the work of this number instead.
         held: work waits until this is false again.
         keep_alive_s: a connection without a request is closed after so long.
         requests_per_connection: the connection is closed (with ``Connection: close``) after so many; None: never.
         scope: ``work``, or ``all`` routes are slow and faulty.
         error_share: this share of the work (0 to 1, by ``seed``) ends with ``error_status``, and at once.
         error_numbers: as does the work of these numbers.
-        error_status: 500, 502, 503, 429, ...
+        error_status: 500, 502, 503, 429, ...; 0: no answer but a reset.
         retry_after_s: the header Retry-After of an error, in whole seconds.
         dies_after: so much work is still answered; with the next the listener closes and all connections are reset.
         ok_error_body: work answers 200 with an error in JSON.
@@ -62,6 +64,7 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
         reply_tokens: so many, unless the request allows fewer.
         tokens_per_chunk: a chunk holds so many, and goes out with the last of them.
         role_first: a stream of chat begins with an empty role delta, at once.
+        finish: a reply ends with its finish reason.
         usage: a usage block is sent to who asks for it.
         split_s: each event goes out in two parts, cut inside a character of several bytes where it has one; the first
             part so much before the event's own time. None: in one part.
@@ -76,11 +79,14 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     seed: int = 7
     cold_extra_s: float = 0.0
     query_s: float = 0.0
+    slow_numbers: tuple[int, ...] = ()
+    slow_extra_s: float = 0.0
     first_byte_s: float = 0.0
     body_s: float = 0.0
     slots: int | None = None
     frozen_from_s: float = 0.0
     frozen_for_s: float = 0.0
+    frozen_from_work: int | None = None
     held: bool = False
     keep_alive_s: float = 75.0
     requests_per_connection: int | None = None
@@ -103,6 +109,7 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     reply_tokens: int = 32
     tokens_per_chunk: int = 1
     role_first: bool = True
+    finish: bool = True
     usage: bool = True
     split_s: float | None = None
     first_audio_s: float | None = None
@@ -115,6 +122,7 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
             + self.delay_per_char_s * chars
             + self.jitter_s * unit(self.seed, _JITTER, number)
             + (self.cold_extra_s if cold else 0.0)
+            + (self.slow_extra_s if number in self.slow_numbers else 0.0)
         )
 
     def fails(self, number: int) -> bool:
@@ -124,7 +132,7 @@ class Behaviour(Struct, frozen=True, forbid_unknown_fields=True):
     def through_s(self, begun_s: float, work_s: float) -> float:
         """When work that began at ``begun_s`` is done: it stands still while the service is frozen.
 
-        Both times are seconds since the first request under this behaviour.
+        Both times are seconds since the moment from which the freeze counts.
         """
         done_s = begun_s + work_s
         thaws_s = self.frozen_from_s + self.frozen_for_s

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
 
 class Clock(Protocol):
@@ -61,7 +61,7 @@ class Slots:
         return len(self._line)
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[None]:
+    async def one(self) -> AsyncGenerator[None]:
         """Hold one slot."""
         ticket: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._line.append(ticket)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final
 
 KEPT: Final = 10_000
+TEXT_KEPT: Final = 2000
 _SENT_KEPT: Final = 10_000
 
 
 @dataclass(slots=True)
 class Asked:
-    """One request. Times are seconds of the stand-in's clock.
+    """One request; a long text is kept in part. Times are seconds of the stand-in's clock.
 
     ``work`` is its number among the work (None: it was none). ``begun_s`` is when it got its slot, ``sent_s`` when
     each part of a stream was due to be sent and ``ended_s`` when all was sent. Headers are not kept.

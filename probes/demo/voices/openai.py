@@ -136,7 +136,7 @@ class OpenAi(Service):
             return reply
         text = text_of(prompt, tokens)
         said = {"message": {"role": "assistant", "content": text}} if chat else {"text": text}
-        finish = "stop" if tokens == behaviour.reply_tokens else "length"
+        finish = None if not behaviour.finish else "stop" if tokens == behaviour.reply_tokens else "length"
         whole = head | {"object": stem, "choices": [{"index": 0, "finish_reason": finish, "logprobs": None} | said]}
         reply.body = as_json(whole | ({"usage": usage} if behaviour.usage else {})).body
         reply.after_s = behaviour.ttft_s + max(0, tokens - 1) * behaviour.token_s

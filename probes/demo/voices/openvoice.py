@@ -149,7 +149,7 @@ class OpenVoice(Service):
             return asked
         text, profile, speed = asked
         sound = base64.b64encode(wav(text, profile, speed, self.behaviour.audio)).decode()
-        said = {"success": True, "audio_data": sound, "message": "Synthesis completed", "error": None}
+        said: dict[str, Any] = {"success": True, "audio_data": sound, "message": "Synthesis completed", "error": None}
         if self._flavour == "successor":
             said["duration"] = round(len(text) * CHAR_S / speed, 3)
         reply = as_json(said)

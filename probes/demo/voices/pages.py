@@ -27,7 +27,7 @@ class Pages(Service):
         clock: Clock | None = None,
         on_busy: Callable[[int], None] | None = None,
     ) -> None:
-        self._pages = {"/": {}} if pages is None else dict(pages)
+        self._pages: dict[str, object] = {"/": {}} if pages is None else dict(pages)
         super().__init__(behaviour, clock=clock, on_busy=on_busy)
 
     def routes(self) -> tuple[Route, ...]:

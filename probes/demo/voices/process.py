@@ -21,11 +21,11 @@ from probes.demo.voices.behaviour import Behaviour
 from probes.demo.voices.openai import OpenAi
 from probes.demo.voices.openvoice import OpenVoice
 from probes.demo.voices.pages import Pages, Stranger
-from probes.demo.voices.server import serve
+from probes.demo.voices.running import serve
 from probes.demo.voices.voicevox import Voicevox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from probes.demo.voices.service import Service
 
@@ -109,7 +109,7 @@ class Process:
 @contextmanager
 def start(
     kind: str, behaviour: Behaviour | None = None, *, address: str = "127.0.0.1", port: int = 0
-) -> Iterator[Process]:
+) -> Generator[Process]:
     """Run a stand-in in a process of its own.
 
     Args:
@@ -136,8 +136,7 @@ def start(
     finally:
         if running is None:
             process.kill()
-            running_pipes = (process.stdin, process.stdout)
-            for pipe in running_pipes:
+            for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
             process.wait()

@@ -6,39 +6,22 @@ import asyncio
 import contextlib
 import socket
 import struct
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-from probes.demo.voices.message import Reply, Request
+from probes.demo.voices.reading import MAX_HEAD_BYTES, BadRequest, parse, stays, with_body
 
 if TYPE_CHECKING:
     import ssl
-    from collections import deque
-    from collections.abc import AsyncIterator
 
-    from probes.demo.voices.ledger import Asked
+    from probes.demo.voices.message import Reply
     from probes.demo.voices.service import Service
 
-#: what uvicorn takes too
-MAX_HEAD_BYTES: Final = 64 * 1024
-MAX_BODY_BYTES: Final = 8 << 20
-_MAX_HEADERS: Final = 100
 _MAX_CONNECTIONS: Final = 4096
 _BACKLOG: Final = 1024
-_BODY_TIMEOUT_S: Final = 30.0
 _RESET: Final = struct.pack("ii", 1, 0)
 _PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _NO_BODY: Final = frozenset({204, 304})
-
-
-class BadRequest(Exception):  # noqa: N818  # it never leaves this package
-    """What came is no request; the text is the answer's."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.reply = Reply(status, text.encode(), "text/plain; charset=utf-8")
 
 
 class Wire:
@@ -168,8 +151,8 @@ class Server:
                 async with asyncio.timeout(behaviour.keep_alive_s):
                     raw = await reader.readuntil(b"\r\n\r\n")
                 request, version = parse(raw)
-                keep = _stays(request, version)
-                request = await _with_body(request, reader, writer)
+                keep = stays(request, version)
+                request = await with_body(request, reader, writer)
             except asyncio.LimitOverrunError:
                 await self._refuse(writer, BadRequest(400, "Invalid HTTP request received."))
                 return
@@ -201,114 +184,3 @@ def reset(writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
     writer.transport.abort()
-
-
-def parse(raw: bytes) -> tuple[Request, str]:
-    """A request without its body, and the version of HTTP it is in.
-
-    Raises:
-        BadRequest: it is none.
-    """
-    first, *lines = raw[:-4].decode("latin-1").split("\r\n")
-    words = first.split(" ")
-    if len(words) != 3 or not words[2].startswith("HTTP/1.") or len(lines) > _MAX_HEADERS:
-        raise BadRequest(400, "Invalid HTTP request received.")
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if not colon or not name or name != name.strip():
-            raise BadRequest(400, "Invalid HTTP request received.")
-        headers.setdefault(name.lower(), value.strip())
-    if words[2] != "HTTP/1.0" and "host" not in headers:
-        raise BadRequest(400, "Invalid HTTP request received.")
-    return Request(words[0], words[1], headers), words[2]
-
-
-def _stays(request: Request, version: str) -> bool:
-    asked = request.headers.get("connection", "").lower()
-    return "keep-alive" in asked if version == "HTTP/1.0" else "close" not in asked
-
-
-async def _with_body(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
-    chunked = "chunked" in request.headers.get("transfer-encoding", "").lower()
-    text = request.headers.get("content-length", "0")
-    if not chunked and text == "0":
-        return request
-    if not text.isdecimal():
-        raise BadRequest(400, "Invalid HTTP request received.")
-    if int(text) > MAX_BODY_BYTES:
-        raise BadRequest(413, "Request Entity Too Large")
-    if request.headers.get("expect", "").lower() == "100-continue":
-        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-    async with asyncio.timeout(_BODY_TIMEOUT_S):
-        body = await _chunked_body(reader) if chunked else await reader.readexactly(int(text))
-    return Request(request.method, request.target, request.headers, body)
-
-
-async def _chunked_body(reader: asyncio.StreamReader) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        line = await reader.readuntil(b"\r\n")
-        try:
-            length = int(line.partition(b";")[0], 16)
-        except ValueError:
-            raise BadRequest(400, "Invalid HTTP request received.") from None
-        size += length
-        if length < 0 or size > MAX_BODY_BYTES:
-            raise BadRequest(413, "Request Entity Too Large")
-        if length == 0:
-            while await reader.readuntil(b"\r\n") != b"\r\n":
-                pass
-            return b"".join(parts)
-        parts.append((await reader.readexactly(length + 2))[:length])
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A stand-in that listens."""
-
-    server: Server
-
-    @property
-    def service(self) -> Service:
-        """What is served; ``behave`` changes it."""
-        return self.server.service
-
-    @property
-    def address(self) -> str:
-        """Where."""
-        return self.server.address
-
-    @property
-    def port(self) -> int:
-        """Where."""
-        return self.server.port
-
-    @property
-    def url(self) -> str:
-        """Base URL without a slash at its end."""
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{'http' if self.server.tls is None else 'https'}://{host}:{self.port}"
-
-    @property
-    def requests(self) -> deque[Asked]:
-        """What was asked, oldest first; bounded."""
-        return self.service.ledger.asked
-
-
-@asynccontextmanager
-async def serve(
-    service: Service, *, address: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Running]:
-    """Serve a stand-in; at the end its port is free and its connections are gone.
-
-    Raises:
-        OSError: the port is taken.
-    """
-    server = Server(service, address, port, tls)
-    await server.open()
-    try:
-        yield Running(server)
-    finally:
-        await server.shut()

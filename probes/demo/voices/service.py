@@ -10,7 +10,7 @@ from msgspec import structs
 
 from probes.demo.voices.behaviour import HUGE_BYTES, Behaviour
 from probes.demo.voices.clock import Clock, LoopClock, Slots
-from probes.demo.voices.ledger import Asked, Ledger
+from probes.demo.voices.ledger import TEXT_KEPT, Asked, Ledger
 from probes.demo.voices.message import Reply, Request, as_json, detail
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class Service:
         """
         route = self._find(request)
         asked = self.ledger.begin("-" if route is None else route.name, self._clock.now_s())
-        if self._since_s is None:
+        if self._since_s is None and self.behaviour.frozen_from_work is None:
             self._since_s = asked.at_s
         try:
             if self.behaviour.scope == "all" or (route is not None and route.work):
@@ -173,16 +173,20 @@ class Service:
     async def _work(self, request: Request, route: Route | None, asked: Asked, wire: Wire) -> None:
         number = self.ledger.begin_work(asked)
         behaviour = self.behaviour
+        if number == behaviour.frozen_from_work:
+            self._since_s = asked.at_s
         if behaviour.dies_after is not None and number >= behaviour.dies_after:
             if self.on_death is not None:
                 self.on_death()
+            raise ConnectionAbortedError
+        if behaviour.fails(number) and behaviour.error_status == 0:
             raise ConnectionAbortedError
         await self._released.wait()
         behaviour = self.behaviour
         if behaviour.first_byte_s:
             await self._until(behaviour, self._clock.now_s(), behaviour.first_byte_s)
         reply = self._work_reply(request, route, number)
-        asked.text = reply.text
+        asked.text = reply.text[:TEXT_KEPT]
         if reply.chars is None:
             await self._until(behaviour, self._clock.now_s(), reply.after_s)
             await self._deliver(reply, asked, wire)
@@ -223,10 +227,19 @@ class Service:
 
     async def _until(self, behaviour: Behaviour, begun_s: float, work_s: float) -> float:
         """Wait until ``work_s`` of unfrozen time have passed since ``begun_s``; returns the moment that was due."""
-        since_s = begun_s if self._since_s is None else self._since_s
-        due_s = since_s + behaviour.through_s(begun_s - since_s, work_s)
+        due_s = self._due_s(behaviour, begun_s, work_s)
         await self._clock.sleep_until(due_s)
+        # a freeze may have begun to count only meanwhile
+        while (later_s := self._due_s(behaviour, begun_s, work_s)) > due_s:
+            due_s = later_s
+            await self._clock.sleep_until(due_s)
         return due_s
+
+    def _due_s(self, behaviour: Behaviour, begun_s: float, work_s: float) -> float:
+        since_s = self._since_s
+        if since_s is None or not behaviour.frozen_for_s:
+            return begun_s + work_s
+        return since_s + behaviour.through_s(begun_s - since_s, work_s)
 
     async def _deliver(self, reply: Reply, asked: Asked, wire: Wire, behaviour: Behaviour | None = None) -> None:
         """Send a whole body; with the faults of ``behaviour`` when it was work."""

@@ -62,9 +62,11 @@ def schedule(
         at_s = behaviour.ttft_s + last * behaviour.token_s
         text = "".join(token(prompt, number) for number in range(first, last + 1))
         say(at_s, {"delta": {"content": text}} if chat else {"text": text})
-    say(at_s, {"delta": {}} if chat else {"text": ""}, "stop" if tokens == behaviour.reply_tokens else "length")
+    if behaviour.finish:
+        say(at_s, {"delta": {}} if chat else {"text": ""}, "stop" if tokens == behaviour.reply_tokens else "length")
     if usage is not None:
-        pieces.append(Piece(at_s, event(head | {"choices": [], "usage": usage})))
+        counted: dict[str, Any] = {"choices": [], "usage": usage}
+        pieces.append(Piece(at_s, event(head | counted)))
     pieces.append(Piece(at_s, DONE))
     return tuple(pieces) if behaviour.split_s is None else _halves(pieces, behaviour.split_s)
 
