@@ -176,7 +176,7 @@ class Store:
     def _decoded(self, document: str, run_id: str) -> Result:
         try:
             return self._decoder.decode(document)
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        except (msgspec.DecodeError, UnicodeEncodeError, TypeError) as error:  # TypeError: it is no text at all
             if _version_of(document) > SCHEMA_VERSION:
                 raise store_error(
                     f"the result {shown_id(run_id)} is of a newer quarterdeck", "update quarterdeck to read it"
@@ -261,5 +261,5 @@ class _Version(msgspec.Struct):
 def _version_of(document: str) -> int:
     try:
         return msgspec.json.decode(document, type=_Version).schema_version
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, TypeError):
         return 0

@@ -139,8 +139,8 @@ def outcome_counts(outcomes: Mapping[str, int]) -> list[tuple[str, int, str]]:
 def failure_text(failed: Failed) -> str:
     """Why a run could not start: layer, cause, next step."""
     own = "a defect of quarterdeck: " if failed.internal else ""
-    then = f" {failed.next_step}" if failed.next_step else ""
-    return tidy(f"{failed.layer}: {own}{failed.cause}.{then}" if then else f"{failed.layer}: {own}{failed.cause}")
+    then = f" ({failed.next_step})" if failed.next_step else ""
+    return tidy(f"{failed.layer}: {own}{failed.cause}{then}")
 
 
 def case_text(result: Result) -> str:
