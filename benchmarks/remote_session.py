@@ -143,6 +143,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         on_open: Callable[[], None],
         on_close: Callable[[], None],
         asked_ns: int,
+        *,
         listener: Callable[[bytes], None] | None = None,
     ) -> None:
         self._mark = mark
