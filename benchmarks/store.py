@@ -127,8 +127,8 @@ class Store:
             BenchError: layer ``plan``: no such run, or several; layer ``store`` otherwise.
         """
         with self._file.reading() as db:
-            same = "SELECT other.run_id FROM runs JOIN runs AS other USING (suite_id) WHERE runs.run_id = ? ORDER BY other.seq"
-            rows = _all(db, same, (_resolve(db, run),))
+            joined = "SELECT b.run_id FROM runs AS a JOIN runs AS b USING (suite_id) WHERE a.run_id = ? ORDER BY b.seq"
+            rows = _all(db, joined, (_resolve(db, run),))
             return tuple(self._result(db, run_id) for (run_id,) in rows)
 
     def ids(self, start: str, limit: int = 200) -> tuple[str, ...]:

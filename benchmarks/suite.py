@@ -48,7 +48,8 @@ class SuitePlan(Struct, frozen=True):
     @property
     def limit(self) -> int:
         """How many hosts are loaded at a time at most."""
-        return max([1 if self.in_turn else self.at_once, *(job.nodes for job in self.jobs)])
+        together = max(job.nodes for job in self.jobs)
+        return together if together > 1 else 1 if self.in_turn else self.at_once
 
 
 @dataclass(slots=True)
