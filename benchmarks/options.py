@@ -78,7 +78,7 @@ class LlmOptions(Struct, frozen=True):
 
 
 class Preset(Struct, frozen=True):
-    """A command that is run on a host, split as a shell would, without one. ``expect_stdout`` must be in its output."""
+    """A command that is run on a host, by its ``/bin/sh``. ``expect_stdout`` must be in its output."""
 
     command: str
     cwd: str = ""

@@ -17,6 +17,7 @@ import pytest
 from benchmarks.errors import BenchError
 from benchmarks.remote import Pace, Program, Remote
 from tests.support.accounts import NOISE, account, noisy_home, shell_program
+from tests.support.leaks import until
 from tests.support.remote import (
     FAMILY,
     SHORT,
@@ -285,9 +286,7 @@ async def test_a_killed_undertaker_has_a_successor_at_the_end(server: RealSshd) 
         await remote.start(Program(family(marker)))
         await seen(marker, FAMILY + 1)
         os.kill(keepers(server)[2], signal.SIGKILL)
-        async with asyncio.timeout(5):
-            while keepers(server):  # the reader notices with the next heartbeat
-                await asyncio.sleep(0.02)
+        await until(lambda: remote._keeper.gone)  # the reader notices with the next heartbeat
         with pytest.raises(BenchError):
             await remote.run(Program("true"))
     await nothing_of_ours(server, marker)

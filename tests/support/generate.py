@@ -241,7 +241,7 @@ inside fields) that has it as base64.
 
 ### `[bench.command.presets.NAME]`
 
-A command to be run on hosts: {_names(_PRESET)}. Only `command` is needed; it is taken apart as a shell would, but no shell
+A command to be run on hosts: {_names(_PRESET)}. Only `command` is needed; the host's `/bin/sh`
 runs it. `akios` and `akios-startup` are there without being written:
 
 | preset | command | variables |
