@@ -104,6 +104,7 @@ def assemble(
         notes=(*record.preflight.notes, *record.problems),
         label=job.label,
         nodes=job.nodes,
+        at_once=job.at_once,
         samples_file=samples_file,
         simulated=job.host.simulated,
         missing=_missing(record, samples_file),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.errors import BenchError
 from benchmarks.model import Side
+from benchmarks.private import make_private
 from probes.text import clean_bytes
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def measuring(folder: Path | None, host: Host) -> Generator[None]:
     way = f"{host.address.lower()}:{host.port or 22}" if not host.local else "local"
     path = folder / f"{hashlib.sha256(way.encode()).hexdigest()[:16]}.lock"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         why = error.strerror or type(error).__name__

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _MODULES: Final[dict[str, str]] = {
     "synthesis": "benchmarks.synthesis.definition",
     "api-latency": "benchmarks.latency",
+    "stream": "benchmarks.stream",
+    "compute": "benchmarks.compute",
     "command": "benchmarks.command",
 }
 

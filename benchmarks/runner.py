@@ -174,6 +174,7 @@ class Runner:
             runs=state.plan.runs,
             samples_folder=None if self._samples_folder is None else str(self._samples_folder),
             nodes=state.plan.nodes,
+            at_once=plan.limit if plan is not None else 1,
             label=state.plan.label,
         )
 

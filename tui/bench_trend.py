@@ -85,7 +85,8 @@ def said_of(values: Sequence[float], unit: str, *, lower: bool) -> tuple[str, st
     if not moved.drifted:
         return f"no detectable trend over {n} runs (p {moved.p:.2f})", "text"
     worse = (moved.change > 0) == lower
+    p = "p < 0.001" if moved.p < 0.001 else f"p {moved.p:.3f}"
     sign = "+" if moved.change > 0 else "-"
     share = "" if moved.share is None else f" ({100 * moved.share:+.0f}% of the median)"
     change = f"{sign}{figure_text(abs(moved.change), unit)}{share}"
-    return f"{'WORSE' if worse else 'better'}: {change} over {n} runs (p {moved.p:.3f})", "bad" if worse else "good"
+    return f"{'WORSE' if worse else 'better'}: {change} over {n} runs ({p})", "bad" if worse else "good"

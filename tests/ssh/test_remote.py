@@ -311,7 +311,7 @@ async def test_a_daemon_that_let_go_of_its_output_ends_with_the_connection(serve
 
 async def test_others_are_left_alone(server: RealSshd) -> None:
     mine, marker = new_marker(), new_marker()
-    bystander = subprocess.Popen(["sh", "-c", f"sleep 300; : {mine}"])
+    bystander = subprocess.Popen(["sh", "-c", f"sleep 300; : {mine}"], start_new_session=True)
     try:
         async with remote_on(server.host()) as one, remote_on(server.host()) as other:
             task = asyncio.create_task(other.run(Program(f"sleep 2; echo {marker}")))
@@ -323,9 +323,8 @@ async def test_others_are_left_alone(server: RealSshd) -> None:
             assert (await task).stdout.head.decode() == f"{marker}\n"
         assert running(mine)
     finally:
-        bystander.kill()
+        os.killpg(bystander.pid, signal.SIGKILL)
         bystander.wait()
-        subprocess.run(["pkill", "-f", f"sleep 300; : {mine}"], check=False)
 
 
 # --- hosts of all kinds ---

@@ -278,11 +278,12 @@ def test_a_file_that_was_cut_off_is_kept_and_said(store):
     assert store.path.read_bytes() == whole[: len(whole) // 2]
 
 
-def test_a_damaged_result_is_said_and_the_others_are_found(store):
+@pytest.mark.parametrize("change", ["substr(result, 1, 100)", "5", "x'ff00'", "''", "'[]'", "'{}'"])
+def test_a_damaged_result_is_said_and_the_others_are_found(store, change):
     store.save(result("a"))
     store.save(result("b"))
     with sqlite3.connect(store.path) as db:
-        db.execute("UPDATE runs SET result = substr(result, 1, 100) WHERE run_id = 'a'")
+        db.execute(f"UPDATE runs SET result = {change} WHERE run_id = 'a'")  # noqa: S608 - of the test's own
     db.close()
     with pytest.raises(BenchError, match="the result a"):
         store.get("a")

@@ -105,7 +105,7 @@ def test_a_streamed_file_reaches_to_the_end(whole: int, samples: int) -> None:
     assert (sound.frames, sound.open_ended) == (240, True)
 
 
-@pytest.mark.parametrize("kept", [100, 44 + 1, 44 + 478])
+@pytest.mark.parametrize("kept", [100, 44 + 1, 44 + 478, 44 + 479])
 def test_a_file_that_is_cut_off(kept: int) -> None:
     with pytest.raises(NotAudioError, match=f"cut off: 480 bytes of samples declared, {kept - 44} came"):
         read_wav(riff(fmt(), chunk(b"data", tone(240)))[:kept])
