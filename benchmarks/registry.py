@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MODULES: Final[dict[str, str]] = {
     "synthesis": "benchmarks.synthesis.definition",
     "api-latency": "benchmarks.latency",
+    "llm": "benchmarks.llm.definition",
 }
 
 
