@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from benchmarks import grade, kpi, validity
 from benchmarks.benchmark import Conclusion
 from benchmarks.environment import environment
 from benchmarks.model import ENGINE_METRICS, Metric, Outcome, Side
 from benchmarks.occupancy import occupied, send_lags_s, send_rate_per_s, throughput_per_s
+from benchmarks.referenced import figure_of
 from benchmarks.result import BenchmarkRef, Counts, GpuUse, LoadResult, Result, Target
 from benchmarks.runids import config_hash
 from benchmarks.schedule import NS
@@ -55,6 +58,8 @@ def assemble(
         run_id: its name.
         samples_file: where the samples are, None: nowhere.
     """
+    if record.preflight.case is not None:
+        spec = structs.replace(spec, case=record.preflight.case)
     samples = [one for one in record.samples if one.outcome is not Outcome.CANCELLED]
     counts = _counts(record.samples)
     concluded = Conclusion() if definition.conclude is None else definition.conclude(samples, spec)
@@ -103,6 +108,7 @@ def assemble(
         notes=(*record.preflight.notes, *concluded.notes, *record.problems),
         label=job.label,
         nodes=job.nodes,
+        at_once=job.at_once,
         samples_file=samples_file,
         simulated=job.host.simulated,
         missing=_missing(missing, samples_file),
@@ -248,14 +254,6 @@ def _kpis(
     return (*fixed, *kpi.figure_kpis(metrics, options.kpi.get(definition.id, {})))
 
 
-def _figure(metric: MetricResult) -> float | None:
-    """A run's one figure of a metric: of requests the error-adjusted median."""
-    if metric.scope == "run":
-        return metric.value
-    p50 = metric.adjusted.get("p50")
-    return None if p50 is None else p50.value
-
-
 def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResult]) -> list[Kpi]:
     """What was projected for the host's instance type beside what was measured (E7)."""
     instance_type = host.labels.get("instance_type", "")
@@ -269,7 +267,7 @@ def _projected(host: Host, options: BenchOptions, metrics: dict[str, MetricResul
             tag,
             metric.unit,
             projected=projected,
-            measured=_figure(metric),
+            measured=figure_of(metric),
             better=metric.better,
             projected_by=f"the configuration, for {instance_type}",
         )

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Preflight(Struct, frozen=True):
-    """What a benchmark found out before it loads anything. ``notes`` are said in the result."""
+    """What a benchmark found out before it loads anything. ``notes`` are said in the result.
+
+    ``case``: what is measured in place of the case that was planned, and is never compared with it; None: as planned.
+    """
 
     endpoint: str
     server_version: str | None = None
@@ -31,6 +34,7 @@ class Preflight(Struct, frozen=True):
     tunnel_ms: float | None = None
     notes: tuple[str, ...] = ()
     missing: dict[str, str] = {}
+    case: Case | None = None
 
 
 class Benchmark(Protocol):
@@ -152,6 +156,8 @@ class Definition(Struct, frozen=True):
     plan: Planner
     make: Maker
     parameters: tuple[Parameter, ...] = ()
+    #: the metric that is graded against a recorded baseline or a configured target, where there is no ladder
+    reference: str | None = None
     #: loads a service of the host, or runs on the host itself over SSH
     on: Literal["service", "host"] = "service"
     #: what only the finished run can tell; None: nothing

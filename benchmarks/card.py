@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from probes.text import clean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from benchmarks.result import Kpi, MetricResult, Quantile, Result
     from benchmarks.store_rows import Row
@@ -109,7 +109,7 @@ def _grade(result: Result) -> Iterable[str]:
         yield f"  ladder    {grade.uncapped} before what lowered it"
     for cap in grade.caps:
         yield f"  cap       at most {cap.letter}: {clean(cap.reason)}"
-    if grade.letter is None and grade.reason:
+    if grade.letter is None and grade.reason and result.validity.verdict == "valid":
         yield f"  no letter {clean(grade.reason)}"
     yield f"  policy    {clean(grade.policy_id)}"
     for reason in result.validity.reasons:
@@ -129,7 +129,8 @@ def _load(result: Result) -> Iterable[str]:
         else f"closed loop, {load.concurrency} at a time"
     )
     achieved = "" if load.achieved_per_s is None else f", {figure(load.achieved_per_s, '1/s')} achieved"
-    yield f"  load      {offered}{achieved}"
+    together = f", {result.nodes} hosts together" if result.nodes > 1 else ""
+    yield f"  load      {offered}{achieved}{together}"
 
 
 def _figures(result: Result) -> Iterable[str]:
@@ -145,12 +146,23 @@ def _metric(metric: MetricResult) -> str:
         reason = f" ({clean(metric.missing['value'])})" if metric.value is None and "value" in metric.missing else ""
         return figure(metric.value, metric.unit) + reason
     quantiles = metric.adjusted or metric.q
-    parts = [f"{name} {_quantile(quantiles[name], metric.unit)}" for name in _PERCENTILES if name in quantiles]
+    parts = list(_quantiles(quantiles, metric.unit))
     mean = "" if metric.mean is None else f", mean {figure(metric.mean, metric.unit)}"
     range_ = "" if metric.min is None else f", {figure(metric.min, metric.unit)} to {figure(metric.max, metric.unit)}"
     outliers = f", {metric.outliers} outliers" if metric.outliers else ""
     adjusted = " (a failure is infinite)" if metric.adjusted else ""
     return f"{', '.join(parts)}{adjusted}; of the {metric.n} ok{mean or ' nothing'}{range_}{outliers}"
+
+
+def _quantiles(quantiles: Mapping[str, Quantile], unit: str) -> Iterable[str]:
+    """Each percentile; those that n does not suffice for in one word."""
+    few = [name for name in _PERCENTILES if name in quantiles and quantiles[name].reason == "n too small"]
+    few = [name for name in few if quantiles[name].value is None]
+    yield from (
+        f"{name} {_quantile(quantiles[name], unit)}" for name in _PERCENTILES if name in quantiles.keys() - {*few}
+    )
+    if few:
+        yield f"{' and '.join(few)} n too small"
 
 
 def _quantile(quantile: Quantile, unit: str) -> str:

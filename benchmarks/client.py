@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import socket
 import ssl
 import time
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from benchmarks.context import Endpoint
 
 __all__ = ["CallFailed", "Client", "Reply", "Streaming"]
+
+log = logging.getLogger(__name__)
 
 Param = str | int | float | bool
 _SUCCESS: Final = range(200, 300)
@@ -81,7 +84,7 @@ class Call:
         self.name = client.name
         #: wait, dns, connect, first_byte, body: what is under way, and how long it may take
         self.phase: tuple[str, float] = ("wait", client.timeout_s)
-        self.reused = False
+        self.reused = True
         self.sent_ns: int | None = None
         self.spans: dict[str, float] = {}
         self.tunnelled = client.tunnelled
@@ -107,6 +110,7 @@ class Call:
 
     def connecting(self) -> None:
         """A new connection is made."""
+        self.reused = False
         self.enter("connect", self._client.connect_timeout_s)
 
     def connected(self) -> None:
@@ -225,8 +229,9 @@ class Client:
         #: whom we think we talk to: what a certificate must be for
         self.name = parts.hostname or ""
         #: whether what we dial is the near end of a tunnel of ours
-        self.tunnelled = endpoint.dial is not None
+        self.tunnelled = endpoint.via == "ssh_tunnel"
         self._tls = parts.scheme == "https"
+        self._server_name = self.name if self._tls and endpoint.dial is not None else None
         host = parts.netloc.rpartition("@")[2]
         self._prefix = quote(parts.path.rstrip("/"), safe=_SAFE)
         self._origin = f"{parts.scheme}://{host}"
@@ -271,6 +276,10 @@ class Client:
             if self._session is not None:
                 async with asyncio.timeout(_CLOSE_S):
                     await self._session.close()
+        except TimeoutError:
+            log.warning(
+                "a connection to %s did not close in %g s: the other side takes nothing more", self.name, _CLOSE_S
+            )
         finally:
             self._contexts.close()
             await self._resolver.close()
@@ -357,7 +366,7 @@ class Client:
                 data=request.body,
                 headers=request.headers,
                 allow_redirects=False,
-                server_hostname=self.name if self._tls and self.tunnelled else None,
+                server_hostname=self._server_name,
             )
         except (aiohttp.ClientError, OSError) as error:
             raise failure_of(error, call, None) from error
@@ -491,7 +500,6 @@ def _tracing() -> aiohttp.TraceConfig:
     tracing.on_connection_queued_end.append(_on_dequeued)
     tracing.on_connection_create_start.append(_on_connecting)
     tracing.on_connection_create_end.append(_on_connected)
-    tracing.on_connection_reuseconn.append(_on_reused)
     tracing.on_request_headers_sent.append(_on_sent)
     return tracing
 
@@ -510,10 +518,6 @@ async def _on_connecting(*_: object) -> None:
 
 async def _on_connected(*_: object) -> None:
     _CALL.get().connected()
-
-
-async def _on_reused(*_: object) -> None:
-    _CALL.get().reused = True
 
 
 async def _on_sent(*_: object) -> None:

@@ -39,28 +39,22 @@ def documents(results: Sequence[Result]) -> list[dict[str, Any]]:
 def collected(result: Result) -> dict[str, Any]:
     """The result in the four parts of benchmark collectors: metadata, performance, system, execution."""
     whole = document(result)
-    gpu = {name: value for name, value in whole["gpu"].items() if name != "readings"}
+    gpu = whole.pop("gpu")
+    metadata = _taken(whole, "schema_version", "run_id", "suite_id", "benchmark", "case", "case_text", "temperature")
+    metadata |= _taken(whole, "label", "config_hash", "simulated", "missing")
+    performance = _taken(whole, "metrics", "spans", "counts", "load", "validity", "grade", "kpis", "checks")
+    environment, target = whole.pop("environment"), whole.pop("target")
     return {
-        "metadata": {
-            **_some(whole, "schema_version", "run_id", "suite_id", "benchmark", "case", "case_text", "temperature"),
-            **_some(whole, "label", "config_hash", "simulated", "missing"),
-            "timestamp": whole["wall_start"],
-            "tool": whole["environment"]["tool"],
-        },
-        "performance_data": {
-            **_some(whole, "metrics", "spans", "counts", "load", "validity", "grade", "kpis", "checks"),
-            "gpu": gpu,
-        },
-        "system_info": {"target": whole["target"], **whole["environment"]},
-        "execution_context": {
-            **_some(whole, "config", "options", "phases", "t0_ns", "errors", "notes", "samples_file"),
-            "gpu_readings": whole["gpu"]["readings"],
-        },
+        "metadata": {**metadata, "timestamp": whole.pop("wall_start"), "tool": environment["tool"]},
+        "performance_data": {**performance, "gpu": {name: gpu[name] for name in gpu if name != "readings"}},
+        "system_info": {"target": target, **environment},
+        # and whatever else a result has
+        "execution_context": {**whole, "gpu_readings": gpu["readings"]},
     }
 
 
-def _some(whole: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: whole[name] for name in names}
+def _taken(whole: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: whole.pop(name) for name in names}
 
 
 def samples_text(result: Result, folder: Path) -> tuple[str, str]:
@@ -74,5 +68,5 @@ def samples_text(result: Result, folder: Path) -> tuple[str, str]:
         raise store_error(f"no samples were saved of {clean(result.run_id)}" + (f" ({clean(notes)})" if notes else ""))
     read = read_samples(samples_path(folder, result.samples_file))
     problems = ["its last line was cut off"] if read.torn else []
-    problems += [f"{read.unreadable} lines are no samples"] if read.unreadable else []
+    problems += [f"lines that are no samples: {read.unreadable}"] if read.unreadable else []
     return msgspec.json.Encoder().encode_lines(read.samples).decode(), "; ".join(problems)

@@ -135,7 +135,7 @@ def grade(
     if not ladders and not died:
         return _without_letter(of.id, "ungraded (no baseline)", mode)
     parts = tuple(_part(ladder, metrics.get(ladder.tag), counts, mode) for ladder in ladders)
-    return _graded(of.id, parts, mode, _failure_caps(of.caps, counts, died=died))
+    return _graded(of.id, parts, mode, failure_caps(of.caps, counts, died=died))
 
 
 def _no_letter(policy_id: str, mode: Mode, counts: Counts, validity: Validity, *, died: bool) -> Grade | None:
@@ -208,7 +208,7 @@ def _of_quantile(ladder: Ladder, statistic: str, found: Quantile) -> GradePart:
     return GradePart(ladder.tag, statistic, ladder.unit, found.value, found.upper, alone, alone)
 
 
-def _failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) -> tuple[Cap, ...]:
+def failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) -> tuple[Cap, ...]:
     """The hardest rule on failures that holds, and what is F whatever the ladder says."""
     caps: list[Cap] = []
     failed = counts.intended - counts.ok
@@ -224,10 +224,10 @@ def _failure_caps(rules: tuple[FailureCap, ...], counts: Counts, *, died: bool) 
     return tuple(caps)
 
 
-def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_caps: tuple[Cap, ...]) -> Grade:
+def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failed: tuple[Cap, ...]) -> Grade:
     """The worst ladder, then the caps. A ladder without a letter leaves none, unless the server earned its F anyway."""
     letters: list[Letter] = [part.letter for part in parts if part.letter is not None]
-    doomed = any(cap.letter == "F" for cap in failure_caps)
+    doomed = any(cap.letter == "F" for cap in failed)
     ungraded = [part for part in parts if part.letter is None]
     if ungraded and not doomed:
         reason = "; ".join(f"{part.statistic}: {part.reason}" for part in ungraded)
@@ -236,7 +236,7 @@ def _graded(policy_id: str, parts: tuple[GradePart, ...], mode: Mode, failure_ca
     caps = [_bound_cap(part) for part in parts if part.provisional]
     if mode == "quick" and letters and set(letters) == {"S"}:
         caps.append(Cap(_QUICK_CAP, f"quick mode: at most {_QUICK_CAP}"))
-    caps += failure_caps
+    caps += failed
     all_letters: list[Letter] = [*letters, *(cap.letter for cap in caps)]
     letter = worst_letter(all_letters)
     return Grade(

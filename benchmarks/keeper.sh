@@ -112,7 +112,11 @@ reader() {
   echo "QDC1 $QD_N ready"
   while read -r verb number; do
     case $verb in
-    h) renew ;;
+    h)
+      renew
+      # ends this reader when the undertaker is gone
+      echo h >&4
+      ;;
     k) echo "k $number" >&4 ;;
     q) break ;;
     esac

@@ -82,22 +82,31 @@ def jobs_summary(suite: Suite) -> JobsSummary:
     by_state: dict[str, int] = {}
     for job in suite.jobs:
         by_state[job.state] = by_state.get(job.state, 0) + 1
-    limit = 1 if suite.plan.in_turn else suite.plan.at_once
-    if not began:
+    return _parallel([(job.started_ns, job.ended_ns) for job in began], len(suite.jobs), by_state, suite.plan.limit)
+
+
+def jobs_of(results: Sequence[Result]) -> JobsSummary:
+    """The same from stored results alone, each by its phases; jobs that left none are not known then."""
+    spans = [(one.phases[0].t0_ns, one.phases[-1].t1_ns) for one in results if one.phases]
+    return _parallel(spans, len(results), {"done": len(results)}, max((one.at_once for one in results), default=1))
+
+
+def _parallel(spans: Sequence[tuple[int, int]], jobs: int, by_state: dict[str, int], limit: int) -> JobsSummary:
+    if not spans:
         why = {"speedup": "no job ran", "efficiency": "no job ran"}
-        return JobsSummary(len(suite.jobs), by_state, limit, 0.0, 0.0, None, None, why)
-    wall_s = (max(job.ended_ns for job in began) - min(job.started_ns for job in began)) / NS
-    sum_s = sum(job.ended_ns - job.started_ns for job in began) / NS
+        return JobsSummary(jobs, by_state, limit, 0.0, 0.0, None, None, why)
+    wall_s = (max(end for _, end in spans) - min(begin for begin, _ in spans)) / NS
+    sum_s = sum(end - begin for begin, end in spans) / NS
     speedup = sum_s / wall_s if wall_s > 0 else None
     return JobsSummary(
-        jobs=len(suite.jobs),
+        jobs=jobs,
         by_state=by_state,
         at_once=limit,
         wall_s=wall_s,
         sum_s=sum_s,
         speedup=speedup,
-        efficiency=None if speedup is None else speedup / min(limit, len(began)),
-        missing={} if speedup is not None else dict.fromkeys(("speedup", "efficiency"), "it took no time"),
+        efficiency=None if speedup is None else speedup / min(limit, len(spans)),
+        missing={} if speedup is not None else {"speedup": "it took no time", "efficiency": "it took no time"},
     )
 
 

@@ -78,7 +78,10 @@ class LlmOptions(Struct, frozen=True):
 
 
 class Preset(Struct, frozen=True):
-    """A command that is run on a host, split as a shell would, without one. ``expect_stdout`` must be in its output."""
+    """A command that is run on a host, a text for ``/bin/sh``.
+
+    ``expect_stdout`` must be in its output, or match where it is ``re:PATTERN``.
+    """
 
     command: str
     cwd: str = ""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from benchmarks.model import ENGINE_METRICS, RESPONSE_TIME
+from benchmarks.model import RESPONSE_TIME
 
 if TYPE_CHECKING:
     from benchmarks.result import MetricResult, Result
-
-_OF_THE_ENGINE: Final = frozenset(metric.tag for metric in ENGINE_METRICS)
 
 
 class Primary(Struct, frozen=True):
@@ -23,16 +21,15 @@ class Primary(Struct, frozen=True):
 
 
 def primary(result: Result) -> Primary | None:
-    """The figure of a result: the graded one, else the benchmark's own first metric, else the response time.
+    """The figure of a result: the graded one, else the response time, else the benchmark's own first metric.
 
     A run without any figure (nothing came back, not even a metric's name) has none.
     """
     grade = result.grade
     if grade.statistic is not None:
         return Primary(grade.statistic, grade.value, grade.unit or "")
-    own = next((tag for tag in result.metrics if tag not in _OF_THE_ENGINE), None)
-    for tag in (own, RESPONSE_TIME.tag):
-        if tag is not None and tag in result.metrics:
+    for tag in (RESPONSE_TIME.tag, *result.metrics):
+        if tag in result.metrics:
             return _of_metric(tag, result.metrics[tag])
     return None
 

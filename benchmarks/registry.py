@@ -15,6 +15,9 @@ _MODULES: Final[dict[str, str]] = {
     "synthesis": "benchmarks.synthesis.definition",
     "api-latency": "benchmarks.latency",
     "llm": "benchmarks.llm.definition",
+    "stream": "benchmarks.stream",
+    "compute": "benchmarks.compute",
+    "command": "benchmarks.command",
 }
 
 

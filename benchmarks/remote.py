@@ -17,6 +17,7 @@ Every connection is of our own (``Context.another_ssh``), as many as the host's 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -28,7 +29,7 @@ from benchmarks.remote_words import Program, Usage, command_line, lines, new_non
 from probes.text import clean, clean_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
     from benchmarks.context import Context
@@ -37,6 +38,7 @@ __all__ = ["Ended", "Pace", "Program", "Remote", "RemoteProcess", "Text", "Times
 
 #: how long a command that is to be ended may take to start: what has not started cannot be found
 _START_S: Final = 2.0
+_SWEEP_S: Final = 3.0
 _DEFAULT: Final = Pace()
 
 
@@ -55,7 +57,10 @@ class RemoteProcess:
         session = self._session
         await session.exited.wait()
         leftover = not await self._drained()
-        if leftover:
+        if session.exit_code is None and session.signal is None:
+            # its connection is lost; where that is not the keeper's, it does not know
+            await self._keeper.bury(self._number)
+        elif leftover:
             # something that it left behind holds its output open
             await self._keeper.bury(self._number)
             await self._drained()
@@ -74,6 +79,10 @@ class RemoteProcess:
                 if session.received_bytes == before:
                     return False
         return True
+
+    def say(self, data: bytes) -> None:
+        """Send more of its stdin; one that has ended does not hear it."""
+        self._session.say(data)
 
     async def kill(self) -> int | None:
         """End it with all below it, TERM then KILL. Returns when they are gone, in bounded time.
@@ -176,8 +185,12 @@ class Remote:
             await asyncio.shield(self._own(process.kill()))
             raise
 
-    async def start(self, program: Program) -> RemoteProcess:
+    async def start(self, program: Program, listener: Callable[[bytes], None] | None = None) -> RemoteProcess:
         """Start a program. Cancelled while it starts: what has started is ended.
+
+        Args:
+            program: what to run.
+            listener: given its stdout as it comes; its stdin stays open then, see ``RemoteProcess.say``.
 
         Raises:
             BenchError: see ``run``.
@@ -185,23 +198,32 @@ class Remote:
         if self._keeper.gone:
             raise BenchError("the connection to the host is lost", layer="ssh", next_step="look at the host's sshd")
         self._numbers += 1
-        starting = self._own(self._begin(program, self._numbers))
+        starting = self._own(self._begin(program, self._numbers, listener))
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:
             await asyncio.shield(self._own(_abandon(starting)))
             raise
 
-    async def _begin(self, program: Program, number: int) -> RemoteProcess:
+    async def _begin(self, program: Program, number: int, listener: Callable[[bytes], None] | None) -> RemoteProcess:
         mark = token(self._nonce, number)
         raw = lines(program, mark) + program.stdin
         asked_ns = time.perf_counter_ns()
         session = await self._links.execute(
-            lambda link: CommandSession(mark, program.keep_bytes, link.opened, link.closed, asked_ns),
+            lambda link: CommandSession(
+                mark, program.keep_bytes, link.opened, link.closed, asked_ns, listener=listener
+            ),
             command_line(mark),
         )
         session.send(raw)
         return RemoteProcess(self._keeper, self._pace, number, program, session)
+
+    async def _sweep(self) -> None:
+        """Where a connection is left without its keeper (the host killed it): have another one, to end everything."""
+        if self._links.alive:
+            with contextlib.suppress(BenchError, TimeoutError):  # then the connection is going, too
+                async with asyncio.timeout(_SWEEP_S):
+                    await self._keeper.start(self._links)
 
     def _own(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -212,6 +234,8 @@ class Remote:
     async def close(self) -> None:
         """End everything that runs, then the keeper, and close the connections; in bounded time."""
         try:
+            if self._keeper.gone and self._numbers:
+                await self._sweep()
             await self._keeper.end()
         finally:
             tasks = set(self._tasks)

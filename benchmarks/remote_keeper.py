@@ -119,6 +119,8 @@ class Keeper:
         Raises:
             BenchError: layer ``ssh``: no connection or session; ``host``: it cannot live there.
         """
+        if self._heart is not None:
+            self._heart.cancel()  # of one that is gone
         line = keeper_line(self._nonce)
         session = await links.execute(lambda link: _KeeperSession(self._nonce, link), line)
         self._session = session

@@ -152,6 +152,11 @@ class Links:
         self._links.append(link)
         return link
 
+    @property
+    def alive(self) -> bool:
+        """Whether a connection is left."""
+        return any(not link.ssh.is_closed() for link in self._links)
+
     async def close(self) -> None:
         """Close them, politely within 2 s, else at once."""
         for link in self._links:

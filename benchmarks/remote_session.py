@@ -133,13 +133,22 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         keep_bytes: of each end of each stream.
         on_open: told when the server has opened the channel.
         on_close: told when it is closed.
+        listener: given stdout as it comes; None: nobody listens.
     """
 
     def __init__(
-        self, mark: str, keep_bytes: int, on_open: Callable[[], None], on_close: Callable[[], None], asked_ns: int
+        self,
+        mark: str,
+        keep_bytes: int,
+        on_open: Callable[[], None],
+        on_close: Callable[[], None],
+        asked_ns: int,
+        *,
+        listener: Callable[[bytes], None] | None = None,
     ) -> None:
         self._mark = mark
         self._on_open, self._on_close = on_open, on_close
+        self._listener = listener
         self._asked_ns = asked_ns
         self._noise: dict[int, bytearray] = {1: bytearray(), 2: bytearray()}
         self._past = {1: False, 2: False}
@@ -168,11 +177,17 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         self._on_open()
 
     def send(self, data: bytes) -> None:
-        """The server accepted to execute: send stdin and its end."""
+        """The server accepted to execute: send stdin, and its end unless somebody listens and will say more."""
         self.confirmed_ns = time.perf_counter_ns()
         with contextlib.suppress(BrokenPipeError):  # then it ended meanwhile, and says so itself
             self._channel.write(data)
-            self._channel.write_eof()
+            if self._listener is None:
+                self._channel.write_eof()
+
+    def say(self, data: bytes) -> None:
+        """Send more of stdin."""
+        with contextlib.suppress(BrokenPipeError):  # the same
+            self._channel.write(data)
 
     def hang_up(self) -> None:
         """Close the channel; what runs behind it does not notice."""
@@ -189,6 +204,8 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         if which == 1 and self.first_byte_ns is None:
             self.first_byte_ns = time.perf_counter_ns()
         self.streams[which].feed(data)
+        if which == 1 and self._listener is not None:
+            self._listener(data)
 
     def _after_marker(self, which: int, data: bytes) -> bytes:
         noise = self._noise[which]

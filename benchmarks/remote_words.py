@@ -160,7 +160,7 @@ def _witnessed(plain: str, command: str, mark: str) -> str:
         f"for QDpy in {_PYTHONS};do command -v $QDpy >/dev/null 2>&1&&$QDpy -IBS -c pass </dev/null 2>/dev/null&&break;"
         "QDpy=;done"
     )
-    none = f'echo "QDU1 {mark} none" >&2'
+    none = f'{{ echo;echo "QDU1 {mark} none"; }} >&2'
     witness = f"$QDpy -IBS -c {code} {mark} {_quoted(command)}"
     run = f'if [ -n "$QDpy" ];then {witness};else {plain};QDrc=$?;{none};exit $QDrc;fi'
     return f"QDnl=$(printf '\\n.');QDnl=${{QDnl%.}};{found};{run}"
@@ -223,7 +223,7 @@ def find_marker(data: bytes | bytearray, mark: str) -> tuple[str, int] | None:
 
 def take_usage(tail: bytes, mark: str) -> tuple[Usage, bytes]:
     """The witness's words out of the end of stderr, and the end of stderr without them."""
-    found = re.search(rb"\n?QDU1 " + re.escape(mark.encode()) + rb" ([^\n]*)\n", tail)
+    found = re.search(rb"\nQDU1 " + re.escape(mark.encode()) + rb" ([^\n]*)\n", tail)
     if found is None:
         why = "error"
         return Usage(missing={"wall_s": why, "peak_rss_bytes": why, "cpu_s": why}), tail

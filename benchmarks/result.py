@@ -269,6 +269,8 @@ class Result(Struct, frozen=True):
     label: str | None = None
     #: how many hosts began their measure phases together with this one, itself included
     nodes: int = 1
+    #: how many hosts of the suite were loaded at a time at most
+    at_once: int = 1
     samples_file: str | None = None
     simulated: bool = False
     schema_version: int = SCHEMA_VERSION

@@ -16,9 +16,15 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from benchmarks import registry
+from benchmarks.errors import BenchError
 from benchmarks.gpu import GpuRecorder, merged
+from benchmarks.host_lock import measuring
+from benchmarks.options import options_of
+from benchmarks.referenced import graded, wants_reference
 from benchmarks.suite import MAX_POINTS, OVER, JobState, Suite
 from benchmarks.wire import Cancel, Failed, Finished, FromEngine, Go, Job, Over, Progress, Ready
+from probes.errors import QuarterdeckError
 from probes.model import LinkState
 from probes.text import clean_bytes
 
@@ -54,6 +60,10 @@ class Saver(Protocol):
         """Keep a result. Raises QuarterdeckError when it cannot be kept."""
         ...
 
+    def baseline(self, config_hash: str, host: str) -> Result | None:
+        """The recorded baseline of a configuration on a host. Raises QuarterdeckError when it cannot be read."""
+        ...
+
 
 class Runner:
     """Runs one suite.
@@ -62,7 +72,7 @@ class Runner:
         settings: how hosts are reached; handed to the engines.
         fleet: the store that the host agents' samples go to, for the GPU readings.
         store: keeps results; None: they are only returned.
-        samples_folder: where the engines write the samples; None: they are not kept.
+        samples_folder: where the engines write the samples, beside the locks of hosts that are measured; None: neither.
         on_change: called on the event loop when the suite changed.
         first_sample_s: how long a job waits for the first sample of a host that is being connected to.
     """
@@ -81,6 +91,7 @@ class Runner:
         self._fleet = fleet
         self._store = store
         self._samples_folder = samples_folder
+        self._locks = None if samples_folder is None else samples_folder.parent / "locks"
         self._on_change = on_change
         self._first_sample_s = first_sample_s
         self.suite: Suite | None = None
@@ -123,7 +134,12 @@ class Runner:
                 state.state = "cancelled"
             else:
                 state.started_ns = time.perf_counter_ns()
-                await self._run_job(state)
+                try:
+                    with measuring(self._locks, state.plan.host):
+                        await self._run_job(state)
+                except BenchError as error:
+                    state.state = "failed"
+                    state.failures.append(Failed(0, error.layer, error.cause, error.next_step, error.side.value))
                 state.ended_ns = time.perf_counter_ns()
         if self._barrier is not None:
             self._barrier.leave()
@@ -158,6 +174,7 @@ class Runner:
             runs=state.plan.runs,
             samples_folder=None if self._samples_folder is None else str(self._samples_folder),
             nodes=state.plan.nodes,
+            at_once=plan.limit if plan is not None else 1,
             label=state.plan.label,
         )
 
@@ -213,10 +230,9 @@ class Runner:
             result = message.result
             if result.target.service is not None or result.target.via in {"direct", "ssh_tunnel"}:
                 result = merged(result, gpus)
+            result, unread = await self._against_reference(result)
             state.results.append(result)
-            problem = await self._save(result)
-            if problem:
-                state.problems.append(problem)
+            state.problems += filter(None, (unread, await self._save(result)))
 
     async def _last_sample(self, host_id: str, result: Result, gpus: GpuRecorder) -> None:
         """Wait for the host's sample that covers the end of the measure phase: it is still on its way."""
@@ -229,12 +245,24 @@ class Runner:
                 return
             await asyncio.sleep(_LOOK_S)
 
+    async def _against_reference(self, result: Result) -> tuple[Result, str]:
+        """Grade what has no ladder by a target or the baseline; and why the baseline could not be read."""
+        definition = registry.definition(result.benchmark.id)
+        if not wants_reference(result, definition):
+            return result, ""
+        baseline, problem = None, ""
+        if self._store is not None:
+            try:
+                baseline = await asyncio.to_thread(self._store.baseline, result.config_hash, result.target.host)
+            except QuarterdeckError as error:
+                problem = f"the baseline cannot be read: {error}"
+        targets = options_of(self._settings.bench).kpi.get(result.benchmark.id, {})
+        return graded(result, definition, baseline, targets), problem
+
     async def _save(self, result: Result) -> str:
         """Keep a result; what kept it from it in words. The result itself is never lost by that."""
         if self._store is None:
             return ""
-        from probes.errors import QuarterdeckError  # noqa: PLC0415 - only here
-
         try:
             await asyncio.to_thread(self._store.save, result)
         except QuarterdeckError as error:

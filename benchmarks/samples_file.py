@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from benchmarks.model import Sample
+from benchmarks.private import make_private
 from benchmarks.store_errors import shown, store_error
 
 #: what one run may write; a run at the highest trusted rate for the longest time stays below
@@ -114,9 +115,7 @@ class SampleWriter:
         self._buffer.clear()
 
     def _make(self, folder: Path) -> FileIO:
-        with suppress(FileExistsError):  # the mode is not that of folders made on the way
-            folder.parent.mkdir(mode=0o700, parents=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_private(folder)
         temporary = self._temporary(folder)
         return FileIO(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 

@@ -120,6 +120,17 @@ class Store:
                 ids = tuple(_resolve(db, part.strip()) for part in selector.split(","))
             return tuple(self._result(db, run_id) for run_id in _in_order(db, ids))
 
+    def suite_of(self, run: str) -> tuple[Result, ...]:
+        """All results of the suite that a run (an id or the start of one) belongs to, in the order they were added.
+
+        Raises:
+            BenchError: layer ``plan``: no such run, or several; layer ``store`` otherwise.
+        """
+        with self._file.reading() as db:
+            joined = "SELECT b.run_id FROM runs AS a JOIN runs AS b USING (suite_id) WHERE a.run_id = ? ORDER BY b.seq"
+            rows = _all(db, joined, (_resolve(db, run),))
+            return tuple(self._result(db, run_id) for (run_id,) in rows)
+
     def ids(self, start: str, limit: int = 200) -> tuple[str, ...]:
         """Run ids that start so, the one added last first (for completion)."""
         with self._file.reading() as db:
@@ -176,7 +187,7 @@ class Store:
     def _decoded(self, document: str, run_id: str) -> Result:
         try:
             return self._decoder.decode(document)
-        except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        except (msgspec.DecodeError, UnicodeEncodeError, TypeError) as error:  # TypeError: it is no text at all
             if _version_of(document) > SCHEMA_VERSION:
                 raise store_error(
                     f"the result {shown_id(run_id)} is of a newer quarterdeck", "update quarterdeck to read it"
@@ -261,5 +272,5 @@ class _Version(msgspec.Struct):
 def _version_of(document: str) -> int:
     try:
         return msgspec.json.decode(document, type=_Version).schema_version
-    except (msgspec.DecodeError, UnicodeEncodeError):
+    except (msgspec.DecodeError, UnicodeEncodeError, TypeError):
         return 0

@@ -45,6 +45,12 @@ class SuitePlan(Struct, frozen=True):
     at_once: int = 4
     in_turn: bool = False
 
+    @property
+    def limit(self) -> int:
+        """How many hosts are loaded at a time at most."""
+        together = max(job.nodes for job in self.jobs)
+        return together if together > 1 else 1 if self.in_turn else self.at_once
+
 
 @dataclass(slots=True)
 class JobState:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
     from probes.model import Host, Service
     from probes.reach.route import Route
 
+log = logging.getLogger(__name__)
+
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 #: a host that is silent so long, three times, is gone: a run must not wait for it for as long as TCP does
 _ALIVE_EVERY_S: Final = 5.0
-_CLOSE_S: Final = 4.0
+#: connections take 2 s at most, jump connections 3
+_CLOSE_S: Final = 6.0
 #: what a person must mend here, not on the host
 _OURS: Final = (AuthError, HostKeyUnknownError, HostKeyChangedError)
 
@@ -76,15 +80,22 @@ class RunContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        closing = asyncio.create_task(self._close(), name=f"close the ways to {self._host.id}")
         try:
-            for tunnel in self._tunnels.values():
-                tunnel.close()
+            await asyncio.shield(closing)
+        finally:
+            if not closing.done():  # we were cancelled; it ends by its own time limit
+                await asyncio.wait({closing})
+
+    async def _close(self) -> None:
+        for tunnel in self._tunnels.values():
+            tunnel.close()
+        try:
             async with asyncio.timeout(_CLOSE_S):
                 await asyncio.gather(*(connection.close() for connection in self._connections))
                 await self._transport.close()
         except TimeoutError:
-            # what would not end politely is ended below
-            pass
+            log.warning("the connections to %s did not close in %g s and were aborted", self._host.id, _CLOSE_S)
         finally:
             for connection in self._connections:
                 connection.ssh.abort()

@@ -23,6 +23,7 @@ class Job(Struct, frozen=True, tag_field="t", tag="job"):
     runs: tuple[RunSpec, ...]
     samples_folder: str | None
     nodes: int = 1
+    at_once: int = 1
     label: str | None = None
 
 

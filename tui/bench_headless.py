@@ -99,6 +99,7 @@ class ProgressLine:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._told: set[str] = set()
+        self._gone = False
 
     def draw(self, suite: Suite) -> None:
         """Show where the suite stands."""
@@ -114,8 +115,13 @@ class ProgressLine:
         self._write("\r\x1b[K")
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        if self._gone:
+            return
+        try:
+            self._out.write(text)
+            self._out.flush()
+        except OSError:  # the terminal was closed: the run goes on to its orderly end
+            self._gone = True
 
 
 def result_words(result: Result) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
+from benchmarks.primary import primary
 from benchmarks.trend import drift
 from tui.bench_words import figure_text, short_letter
 
@@ -52,8 +53,9 @@ def trend_of(result: Result, rows: Sequence[Row]) -> TrendFacts:
     """
     case = f"{result.case} {result.temperature}" if result.temperature else result.case
     title = f"{result.benchmark.id} {case} on {result.target.host}"
-    statistic, unit = (rows[-1].statistic or "", rows[-1].unit or "") if rows else ("", "")
-    same = [row for row in rows if (row.statistic, row.unit) == (statistic, unit)]
+    figure = primary(result)
+    statistic, unit = ("", "") if figure is None else (figure.statistic, figure.unit)
+    same = [row for row in rows if (row.statistic, row.unit or "") == (statistic, unit)]
     points = tuple(
         TrendPoint(
             row.run_id,
@@ -83,7 +85,8 @@ def said_of(values: Sequence[float], unit: str, *, lower: bool) -> tuple[str, st
     if not moved.drifted:
         return f"no detectable trend over {n} runs (p {moved.p:.2f})", "text"
     worse = (moved.change > 0) == lower
+    p = "p < 0.001" if moved.p < 0.001 else f"p {moved.p:.3f}"
     sign = "+" if moved.change > 0 else "-"
     share = "" if moved.share is None else f" ({100 * moved.share:+.0f}% of the median)"
     change = f"{sign}{figure_text(abs(moved.change), unit)}{share}"
-    return f"{'WORSE' if worse else 'better'}: {change} over {n} runs (p {moved.p:.3f})", "bad" if worse else "good"
+    return f"{'WORSE' if worse else 'better'}: {change} over {n} runs ({p})", "bad" if worse else "good"

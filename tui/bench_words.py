@@ -55,6 +55,8 @@ def latency_text(seconds: float | None) -> str:
     """``0.31 ms``, ``310 ms``, ``1.204 s``, ``52.10 s``, ``3m04s``."""
     if seconds is None:
         return UNKNOWN
+    if not seconds:
+        return "0 s"
     if seconds < 0.9995:
         ms = seconds * 1000
         return f"{ms:.2f} ms" if ms < 9.995 else f"{ms:.1f} ms" if ms < 99.95 else f"{ms:.0f} ms"
@@ -139,8 +141,8 @@ def outcome_counts(outcomes: Mapping[str, int]) -> list[tuple[str, int, str]]:
 def failure_text(failed: Failed) -> str:
     """Why a run could not start: layer, cause, next step."""
     own = "a defect of quarterdeck: " if failed.internal else ""
-    then = f" {failed.next_step}" if failed.next_step else ""
-    return tidy(f"{failed.layer}: {own}{failed.cause}.{then}" if then else f"{failed.layer}: {own}{failed.cause}")
+    then = f" ({failed.next_step})" if failed.next_step else ""
+    return tidy(f"{failed.layer}: {own}{failed.cause}{then}")
 
 
 def case_text(result: Result) -> str:

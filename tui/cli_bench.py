@@ -1,4 +1,4 @@
-"""The commands of benchmarks: `bench list | run | list-runs | show | compare | export | baseline`."""
+"""The commands of benchmarks: `bench list | run | list-runs | show | summary | compare | ...`."""
 
 from __future__ import annotations
 
@@ -189,6 +189,23 @@ def show(runs: tuple[str, ...], *, json_: bool) -> None:
     """
     found: list[Result] = from_store(lambda store: [result for run in runs for result in store.runs_of(run)])
     print_results(list({result.run_id: result for result in found}.values()), json_=json_)
+
+
+@bench.command()
+@click.argument("run_id", metavar="RUN", shell_complete=complete_run)
+@click.option("--json", "json_", is_flag=True, help="JSON instead of text: nodes (an object a case) and jobs.")
+def summary(run_id: str, *, json_: bool) -> None:
+    """Sum up all runs that belong to the same command as RUN: nodes that ran together, jobs in parallel."""
+    from benchmarks.multi import jobs_of, summary_of  # noqa: PLC0415
+
+    found: tuple[Result, ...] = from_store(lambda store: store.suite_of(run_id))
+    nodes, jobs = summary_of(found), jobs_of(found)
+    if json_:
+        print_out(json_text({"suite_id": found[0].suite_id, "nodes": nodes, "jobs": jobs}))
+        return
+    from benchmarks.multi_text import summary_text  # noqa: PLC0415
+
+    print_out(summary_text(nodes, jobs) or "one run alone: nothing to sum up\n")
 
 
 @bench.command()

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 
     from benchmarks.benchmark import Definition, Parameter, Request
     from benchmarks.store import Store
-    from benchmarks.suite import Suite
+    from benchmarks.suite import Suite, SuitePlan
     from probes.config import Settings
     from probes.model import Host
+
+
+#: the exit code of a preflight that failed: nothing was measured
+INVALID = 3
+_RENDEZVOUS_S = 3.0
 
 
 def complete_benchmark(_ctx: click.Context, _param: click.Parameter, start: str) -> list[str]:
@@ -63,6 +68,11 @@ class _Positive(click.FloatRange):
 @click.option("--against", metavar="HOST", shell_complete=complete_host, help="Another host, in turn with the others.")
 @click.option("--fail-under", type=click.Choice(["S", "A", "B", "C", "D"]), help="Exit 99 when a letter is worse.")
 @click.option("--at-once", type=click.IntRange(1, 64), metavar="N", help="Hosts loaded at a time.")
+@click.option("--together", is_flag=True, help="All hosts measure at the same moment; each first alone.")
+@click.option("--no-solo", is_flag=True, help="With --together: no runs alone, so no scaling efficiency.")
+@click.option(
+    "--rendezvous", type=click.IntRange(1, 65535), metavar="PORT", help="First: can all hosts meet on this port?"
+)
 @click.option("--yes", is_flag=True, help="Load hosts labelled production without asking.")
 @click.option("--json", "json_", is_flag=True, help="JSON also on a terminal.")
 @click.pass_context
@@ -77,6 +87,8 @@ def run(ctx: click.Context, benchmark: str, hosts: tuple[str, ...], **given: Any
     request = or_fault(lambda: _request(benchmark, given))
     plan = or_fault(lambda: _plan(settings, request, named, against, given))
     _ask([*named, *([against] if against else [])], yes=given["yes"])
+    if given["rendezvous"] is not None:
+        _rendezvous(settings, plan, given["rendezvous"])
     store = _open_store()
     from tui.bench_headless import drive, problems_of  # noqa: PLC0415
 
@@ -84,6 +96,7 @@ def run(ctx: click.Context, benchmark: str, hosts: tuple[str, ...], **given: Any
     for line in problems_of(suite):
         click.echo(line, err=True)
     _print(suite, stored=store is not None, json_=given["json_"])
+    _print_summary(suite)
     from benchmarks.exitcode import exit_code  # noqa: PLC0415
 
     ctx.exit(exit_code(suite, given["fail_under"], cancelled=cancelled))
@@ -134,6 +147,10 @@ def _clashes(given: dict[str, Any]) -> list[str]:
         found.append("--check and --quick: choose one")
     if given["check"] and given["fail_under"]:
         found.append("--fail-under: --check gives no letter; expected --quick or a full run")
+    if given["no_solo"] and not given["together"]:
+        found.append("--no-solo: is about --together; expected both")
+    if given["together"] and given["against"]:
+        found.append("--together and --against: choose one")
     if given["url"] and given["service"]:
         found.append("--url and --service: choose one")
     words = [("--text", text) for text in given["texts"]] + [("--param", text) for text in given["params"]]
@@ -213,7 +230,32 @@ def _plan(settings: Settings, request: Request, hosts: Sequence[Host], against: 
         label=given["label"],
         against=against,
         at_once=given["at_once"] or options.at_once,
+        together=given["together"],
+        solo=not given["no_solo"],
     )
+
+
+def _rendezvous(settings: Settings, plan: SuitePlan, port: int) -> None:
+    """Nothing is loaded when the nodes of a job could not meet."""
+    from probes.headless import Node, preflight  # noqa: PLC0415
+    from probes.preflight_report import exit_code, text  # noqa: PLC0415
+
+    hosts = {job.host.id: job.host for job in plan.jobs}
+    if len(hosts) < 2:
+        raise Fault(["--rendezvous: one host has nobody to meet; expected several"], EXIT_USAGE)
+    pairs = run_to_end(preflight(settings, [Node(host) for host in hosts.values()], port, _RENDEZVOUS_S))
+    if exit_code(pairs) != 0:
+        raise Fault([*text(pairs, port).splitlines(), "nothing was loaded"], INVALID)
+
+
+def _print_summary(suite: Suite) -> None:
+    """How several nodes or jobs did together, on stderr: stdout is the array of results."""
+    from benchmarks.multi import jobs_summary, nodes_summary  # noqa: PLC0415
+    from benchmarks.multi_text import summary_text  # noqa: PLC0415
+
+    said = summary_text(nodes_summary(suite), jobs_summary(suite))
+    if said:
+        click.echo(said, err=True, nl=False)
 
 
 def _ask(hosts: Sequence[Host], *, yes: bool) -> None:
@@ -247,7 +289,12 @@ def _open_store() -> Store | None:
 
 
 def _print(suite: Suite, *, stored: bool, json_: bool) -> None:
+    """Print the results; where that fails, say where they are."""
     results = list(suite.results)
-    if not print_results(results, json_=json_) and results:
-        where = "they are stored: " if stored else "they were not stored: "
-        click.echo(f"nobody read the results; {where}{', '.join(result.run_id for result in results)}", err=True)
+    where = "they are stored: " if stored else "they were not stored: "
+    where += ", ".join(result.run_id for result in results)
+    try:
+        if not print_results(results, json_=json_) and results:
+            click.echo(f"nobody read the results; {where}", err=True)
+    except Fault as fault:
+        raise Fault([f"{fault.message}; {where}"], fault.exit_code) from None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from probes.config import Actions, Settings
 
+EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_CHECK_USAGE = 3
 EXIT_CANCELLED = 130
@@ -145,12 +146,19 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def print_out(text: str) -> bool:
-    """Write to stdout; false: nobody reads it any more, and what follows is written to nobody."""
+    """Write to stdout; false: nobody reads it any more, and what follows is written to nobody.
+
+    Raises:
+        Fault: it cannot be written (exit code 1).
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        # what is left in the buffer would fail again when Python ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Fault([f"stdout cannot be written: {error.strerror}"], EXIT_INTERNAL) from None
         return False
     return True
 

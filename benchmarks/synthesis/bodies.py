@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from benchmarks.http_failures import words_of
-from benchmarks.synthesis.audio import NotAudioError, read_pcm, read_wav
+from benchmarks.synthesis.audio import NotAudioError, is_text, read_pcm, read_wav
 from probes.text import clean, clean_bytes
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ async def examine(spoken: Spoken) -> Sound:
 def sound_of(spoken: Spoken) -> Sound:
     """``examine`` without a thread."""
     body = spoken.body if spoken.unwrap is None else spoken.unwrap(spoken.body)
-    if body[:1] in (b"{", b"[", b"<") and (said := words_of(body)):
+    if is_text(body) and (said := words_of(body)):
         raise NotAudioError(f'the service answered "{said}" instead of audio')
     return read_wav(body) if spoken.raw is None else read_pcm(body, spoken.raw)
 

@@ -68,7 +68,7 @@ class OpenVoice:
         self._native = is_native(health, path)
         check_ready(health, native=self._native)
         if not self._native and self._wishes.speed != 1.0:
-            step = "leave --speed out"
+            step = "leave the speed out"
             raise BenchError("this flavour of OpenVoice has no speed", layer="plan", next_step=step, side=Side.CLIENT)
         where = f"{self._prefix}{'/voice-clone' if self._native else '/api'}/profiles"
         profile = choose(await profiles(self._client, where, _WHAT), self._wishes.style)

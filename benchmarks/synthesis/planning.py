@@ -115,7 +115,7 @@ def _targets(request: Request, chosen: dict[str, str], host: Host) -> list[_Targ
             raise _wrong("both a service and a URL", "give one of them")
         return [_at_url(request.url, chosen)]
     if chosen["kind"] != "auto":
-        raise _wrong("a kind without a URL", "a service of the configuration has its kind there: leave --kind out")
+        raise _wrong("a kind without a URL", "a service of the configuration has its kind there: leave kind out")
     if request.service is not None:
         service = next((service for service in host.services if service.name == request.service), None)
         if service is None:
@@ -141,7 +141,7 @@ def _target(service: Service, chosen: dict[str, str]) -> _Target:
         return _Target(TEMPLATE, _only_direct(through), service.name)
     if service.kind is ServiceKind.HTTP:
         if through == DIRECT:
-            raise _wrong(f"{service.name} is of kind http", "say its kind in the configuration, or give --template")
+            raise _wrong(f"{service.name} is of kind http", "say its kind in the configuration, or choose a template")
         return _Target("backend", _backend_way(through, service.path or ""), service.name)
     return _Target(service.kind.value, _only_direct(through), service.name)
 
@@ -156,7 +156,7 @@ def _at_url(url: str, chosen: dict[str, str]) -> _Target:
     if kind == "auto" and through in BACKENDS:
         kind = "backend"
     if kind == "auto":
-        raise _wrong("a URL without its kind", f"say --kind ({', '.join(_KINDS)}), or --template")
+        raise _wrong("a URL without its kind", f"say --param kind=KIND ({', '.join(_KINDS)}) or template=NAME")
     if kind == "backend":
         return _Target(kind, _backend_way(through, ""), url=url)
     return _Target(kind, _only_direct(through), url=url)
@@ -173,7 +173,7 @@ def _backend_of(host: Host) -> Service:
 
 def _backend_way(through: str, path: str) -> str:
     if through == DIRECT:
-        raise _wrong("the backend does not speak itself", f"say --through {', '.join(BACKENDS)}")
+        raise _wrong("the backend does not speak itself", f"say --param through=WAY: {', '.join(BACKENDS)}")
     if through != "auto":
         return through
     if "/api/unified-voice/" in path:
@@ -202,7 +202,7 @@ def _own_options(
     speed = _speed(chosen["speed"])
     if speed != 1.0 and (target.kind in ("voicevox", TEMPLATE) or target.way == "backend-clone"):
         why = "VOICEVOX's query is sent back unmodified" if target.kind == "voicevox" else "this way has no speed"
-        raise _wrong(f"speed {speed:g}: {why}", "leave --speed out")
+        raise _wrong(f"speed {speed:g}: {why}", "leave the speed out")
     if target.kind != "voicevox":
         own["speed"] = speed
     if target.kind == "openvoice":

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: where the health check of each kind lives, behind whatever prefix
 _OWN_PATHS = {"voicevox": "/version", "openvoice": "/health", "openai": "/v1/models"}
+_NOT_COMPARED = "not checked whether audio differs by text: another text would have loaded the style"
 _SAME = "the same audio as for another text: is it a recording?"
 
 
@@ -62,6 +63,7 @@ class Synthesis:
             found = await speaker.discover()
             if self._spec.temperature == "cold":
                 await _be_cold(speaker)
+                found = structs.replace(found, notes=(*found.notes, _NOT_COMPARED))
         except CallFailed as failed:
             raise self._cannot(failed) from None
         self._speaker = speaker
@@ -218,6 +220,8 @@ class Synthesis:
 
     def _no_speech(self, failed: CallFailed) -> BenchError:
         """A service that refuses the first text: nothing would come of the others."""
+        if failed.status is None:
+            return self._cannot(failed)
         said = self._safe(failed.detail)
         service = self._service()
         if failed.status == 404 and service is not None and service.kind is ServiceKind.OPENAI:

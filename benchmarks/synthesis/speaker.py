@@ -128,7 +128,7 @@ def decoded(body: bytes, kind: Any, what: str, path: str) -> Any:
 
 def wrong_kind(what: str, path: str, why: str) -> BenchError:
     """The service on the port is something else."""
-    step = "is it the right port and kind? (kind, port and path of the service; --kind with --url)"
+    step = "look at kind, port and path of the service (with a URL: at the parameter kind)"
     return BenchError(f"this is no {what}: GET {path}: {why}", layer="service", next_step=step)
 
 

@@ -4,7 +4,8 @@
 clients take turns. Three parts, printed as JSON:
 
 - ``max_rate``: requests a second at concurrency 4 and 50 against a server that answers at once (``ours`` is the client
-  alone, ``engine`` a run by the real engine), and ``ratio_to_hey`` of the medians.
+  alone, ``engine`` a run by the real engine), and ``ratio_to_hey`` of the medians; ``ratio_to_hey_by_cpu`` is that of
+  requests a second of CPU time, which says the same where others use the machine too.
 - ``fixed_delay``: a server that answers after 50 ms, at concurrency 4 (theory 80/s): throughput and median.
 - ``open_loop``: how late the engine sends on schedule at some rates, and what that costs of a core.
 
@@ -17,6 +18,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import importlib
 import importlib.util
 import json
 import os
@@ -137,6 +139,9 @@ def play(options: argparse.Namespace) -> None:
     """Be one client, and print its figures."""
     os.sched_setaffinity(0, {CLIENT_CPU})
     port, concurrency, seconds, n = options.port, options.concurrency, options.seconds, options.n
+    for name in ("aiohttp", "httpx", "benchmarks.latency", "benchmarks.engine", "benchmarks.ways"):
+        with contextlib.suppress(ModuleNotFoundError):  # imports are not what is measured
+            importlib.import_module(name)
     gc.collect()
     gc.freeze()
     if options.play == "engine":
@@ -149,6 +154,7 @@ def play(options: argparse.Namespace) -> None:
             "send_lag_p99_ms": round(lags[-(-99 * len(lags) // 100) - 1], 3),
             "loop_lag_p99_ms": round((record.loop_lag_p99_s or 0) * 1000, 3),
             "cpu_pct": round(record.client_cpu_pct, 1),
+            "cpu_us_per_request": round(record.client_cpu_pct / 100 * span_s / len(samples) * 1e6, 1),
         }
     else:
         by = {"ours": by_ours, "aiohttp": by_aiohttp, "httpx": by_httpx}[options.play]
@@ -181,27 +187,41 @@ def python_client(
 
 def hey(port: int, concurrency: int, seconds: float, n: int = 0) -> Any:
     amount = ["-n", str(n)] if n else ["-z", f"{seconds}s"]
-    said = _pinned(["hey", *amount, "-c", str(concurrency), f"http://127.0.0.1:{port}/"], {"GOMAXPROCS": "1"})
+    said, cpu_s = _pinned(["hey", *amount, "-c", str(concurrency), f"http://127.0.0.1:{port}/"], {"GOMAXPROCS": "1"})
     rate, p50 = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"50%+ in ([\d.]+) secs", said)
     assert rate is not None
     assert p50 is not None, said
-    assert "[200]" in said
-    return {"per_s": float(rate.group(1)), "p50_ms": float(p50.group(1)) * 1000}
+    answers = re.search(r"\[200\]\s+(\d+) responses", said)
+    assert answers is not None, said
+    cpu_us = round(cpu_s / int(answers.group(1)) * 1e6, 1)
+    return {"per_s": float(rate.group(1)), "p50_ms": float(p50.group(1)) * 1000, "cpu_us_per_request": cpu_us}
 
 
 def wrk(port: int, concurrency: int, seconds: float, n: int = 0) -> Any:
     duration = f"{round(n * DELAY_MS / 1000 / concurrency) if n else round(seconds)}s"
-    said = _pinned(["wrk", "-t1", f"-c{concurrency}", f"-d{duration}", "--latency", f"http://127.0.0.1:{port}/"], {})
+    said, cpu_s = _pinned(
+        ["wrk", "-t1", f"-c{concurrency}", f"-d{duration}", "--latency", f"http://127.0.0.1:{port}/"], {}
+    )
     rate, p50 = re.search(r"Requests/sec:\s+([\d.]+)", said), re.search(r"50%\s+([\d.]+)(us|ms|s)", said)
     assert rate is not None
     assert p50 is not None, said
     scale = {"us": 0.001, "ms": 1.0, "s": 1000.0}[p50.group(2)]
-    return {"per_s": float(rate.group(1)), "p50_ms": round(float(p50.group(1)) * scale, 3)}
+    answers = re.search(r"(\d+) requests in", said)
+    assert answers is not None, said
+    return {
+        "per_s": float(rate.group(1)),
+        "p50_ms": round(float(p50.group(1)) * scale, 3),
+        "cpu_us_per_request": round(cpu_s / int(answers.group(1)) * 1e6, 1),
+    }
 
 
-def _pinned(command: list[str], environment: dict[str, str]) -> str:
+def _pinned(command: list[str], environment: dict[str, str]) -> tuple[str, float]:
+    """What a program says, and the CPU time it took."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     pinned = ["taskset", "-c", str(CLIENT_CPU), *command]
-    return subprocess.run(pinned, check=True, capture_output=True, text=True, env={**os.environ, **environment}).stdout
+    said = subprocess.run(pinned, check=True, capture_output=True, text=True, env={**os.environ, **environment}).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return said, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def clients() -> tuple[dict[str, Callable[..., Any]], list[str]]:
@@ -235,6 +255,8 @@ def compare(port: int, concurrency: int, seconds: float, rounds: int, n: int = 0
     if "hey" in middle:
         for figures in middle.values():
             figures["ratio_to_hey"] = round(figures["per_s"] / middle["hey"]["per_s"], 4)
+            cpu_ratio = middle["hey"]["cpu_us_per_request"] / figures["cpu_us_per_request"]
+            figures["ratio_to_hey_by_cpu"] = round(cpu_ratio, 4)
             figures["p50_minus_hey_ms"] = round(figures["p50_ms"] - middle["hey"]["p50_ms"], 3)
     return {"median": middle, "rounds": {name: [one["per_s"] for one in runs] for name, runs in every.items()}}
 

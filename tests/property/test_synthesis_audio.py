@@ -8,7 +8,7 @@ import wave
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.synthesis.audio import Format, NotAudioError, pcm_start, read_pcm, read_wav
+from benchmarks.synthesis.audio import Format, NotAudioError, is_text, pcm_start, read_pcm, read_wav
 from benchmarks.synthesis.bodies import from_base64, from_json, from_openvoice
 from probes.text import clean
 
@@ -58,7 +58,7 @@ def test_what_another_writer_wrote(width: int, channels: int, rate: int, data: b
 
 def read_pcm_of(data: bytes, form: Format) -> str:
     """The fingerprint of bare samples; text and files are refused there on purpose."""
-    if data[:1] in (b"{", b"<") or data[:4] == b"RIFF":
+    if is_text(data) or data[:4] == b"RIFF":
         return read_wav(_bare(data, form)).fingerprint
     return read_pcm(data, form).fingerprint
 

@@ -6,9 +6,9 @@ The host is 127.0.0.5: what listens on 127.0.0.1 is its localhost, closed from o
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import socket
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import asyncssh
@@ -26,7 +26,7 @@ from tests.support.leaks import open_sockets, other_tasks, until
 from tests.support.sshd import FakeHost, Keys, RealSshd, children_of
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
 HOST = "127.0.0.5"
@@ -37,8 +37,8 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path)
 
 
-def context_of(host: Host) -> RunContext:
-    settings = Settings(hosts=(host,), ssh=Ssh(config_files=(), agent=False), intervals=Intervals(tcp_s=1.0))
+def context_of(host: Host, tcp_s: float = 1.0) -> RunContext:
+    settings = Settings(hosts=(host,), ssh=Ssh(config_files=(), agent=False), intervals=Intervals(tcp_s=tcp_s))
     return RunContext(host, settings)
 
 
@@ -51,7 +51,7 @@ def web(port: int, **over: Any) -> Service:
     return Service("web", port, ServiceKind.HTTP, **over)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def nothing_left() -> AsyncIterator[None]:
     tasks, sockets = other_tasks(), open_sockets()
     yield
@@ -150,18 +150,44 @@ async def test_a_port_of_the_hosts_own_is_reached_through_ssh(tmp_path: Path, ke
             await until(lambda: server.held == 0)
 
 
-async def test_a_service_that_listens_on_the_hosts_own_address_only(tmp_path: Path, keys: Keys) -> None:
-    """Its port is filtered from outside; at the host's localhost nothing listens."""
-    async with stand_in(answer("x"), host=HOST) as server, FakeHost(tmp_path, keys, address=HOST) as fake:
+@contextlib.contextmanager
+def silent(port: int) -> Iterator[None]:
+    """The same port of the host's outer address drops every SYN: its accept queue is full."""
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(socket.socket())
+        sock.bind((HOST, port))
+        sock.listen(0)
+        for _ in range(4):
+            filler = stack.enter_context(socket.socket())
+            filler.setblocking(False)
+            filler.connect_ex((HOST, port))
+        yield
+
+
+async def test_a_filtered_port_is_reached_through_ssh_or_both_causes_are_named(tmp_path: Path, keys: Keys) -> None:
+    async with stand_in(answer("x")) as server, FakeHost(tmp_path, keys, address=HOST) as fake:
+        with silent(server.port):
+            fake.forward = True
+            async with context_of(fake.host(), tcp_s=0.2) as context:
+                assert (await context.endpoint(web(server.port), None)).via == "ssh_tunnel"
+            fake.forward = asyncssh.ChannelOpenError(1, "no")
+            async with context_of(fake.host(), tcp_s=0.2) as context:
+                error = await refused(context, web(server.port))
+    assert error.layer == "tcp"
+    assert "is filtered from here (no answer" in error.cause
+    assert "SSH cannot help: its sshd does not allow forwarding" in error.cause
+
+
+async def test_a_jump_host_that_cannot_reach_the_host(tmp_path: Path, keys: Keys) -> None:
+    async with FakeHost(tmp_path, keys, address=HOST) as fake:
         fake.forward = True
         spec = f"{fake.host().user}@{HOST}:{fake.port}"
-        host = fake.host(proxy_jump=spec, port=fake.port, address="127.0.0.6")
-        async with context_of(host) as context:
-            error = await refused(context, web(server.port))
+        async with context_of(fake.host(proxy_jump=spec, address="127.0.0.6")) as context:
+            error = await refused(context, web(closed_port()))
     # nobody listens for SSH at 127.0.0.6: the jump host says so
     assert error.layer == "tcp"
     assert f"not tried from here ({spec} leads to it)" in error.cause
-    assert "no SSH leads there" in error.cause
+    assert "no SSH leads there: tcp: the jump host could not reach 127.0.0.6" in error.cause
 
 
 @pytest.mark.needs("sshd")

@@ -6,17 +6,16 @@ import asyncio
 import contextlib
 import json
 import os
-import pwd
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from probes.model import LinkState
+from tests.support.accounts import account, noisy_home, shell_program
 from tests.support.sshd import Keys, RealSshd, children_of, without_python
 from tests.support.watching import settings_for, watching
 
@@ -121,46 +120,11 @@ async def _no_agent(server: RealSshd, limit_s: float) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.fixture
-def account() -> Any:
-    """A throw-away account whose login shell a test may choose; needs root."""
-    made: list[str] = []
-
-    def make(shell: str, home: Path) -> str:
-        name = f"qdtest{os.getpid() % 10000}{len(made)}"
-        subprocess.run(["useradd", "-M", "-d", str(home), "-s", shell, name], check=True, capture_output=True)
-        made.append(name)
-        subprocess.run(["usermod", "-p", "*", name], check=True, capture_output=True)
-        user = pwd.getpwnam(name)
-        os.chown(home, user.pw_uid, user.pw_gid)
-        return name
-
-    yield make
-    for name in made:
-        subprocess.run(["userdel", name], check=False, capture_output=True)
-
-
 @pytest.mark.needs("root", "useradd")
 @pytest.mark.parametrize("shell", ["bash", "dash", "zsh", "fish", "tcsh"])
-async def test_any_login_shell_with_a_noisy_start_will_do(tmp_path: Path, keys: Keys, account: Any, shell: str) -> None:
-    program = Path("/usr/bin") / shell
-    if not program.exists():
-        if os.environ.get("QUARTERDECK_REQUIRE") == "all":
-            pytest.fail(f"needs {shell}, and QUARTERDECK_REQUIRE=all makes that a failure")
-        pytest.skip(f"needs {shell}")
-    home = tmp_path / "home"
-    home.mkdir()
-    for parent in home.resolve().parents:
-        if parent == Path("/"):
-            break
-        parent.chmod(parent.stat().st_mode | 0o055)
-    noise = "echo 'Welcome [bold]to[/bold] this host'; echo more noise >&2\n"
-    for name in (".bashrc", ".zshenv", ".tcshrc", ".cshrc"):
-        (home / name).write_text(noise)
-    (home / ".config/fish").mkdir(parents=True)
-    (home / ".config/fish/config.fish").write_text(noise)
-    user = account(str(program), home)
-    with RealSshd(tmp_path / "sshd", keys, extra="Banner none") as server:
+async def test_any_login_shell_with_a_noisy_start_will_do(tmp_path: Path, keys: Keys, shell: str) -> None:
+    program, home = shell_program(shell), noisy_home(tmp_path)
+    with account(program, home) as user, RealSshd(tmp_path / "sshd", keys, extra="Banner none") as server:
         (tmp_path / "sshd" / "authorized_keys").chmod(0o644)
         (tmp_path / "sshd").chmod(0o755)
         async with watching(settings_for(server.host(user=user))) as watch:

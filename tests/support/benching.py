@@ -169,6 +169,7 @@ def graded_capped(**over: Any) -> Result:
     fine = graded_s(
         run_id="20261125T204500Z-77aa01",
         wall_start="2026-11-25T20:45:00Z",
+        config_hash="51c0ffee",
         config=Load(mode="quick", n=10, min_s=0.0, warmup_n=1),
         target=Target("gpu-000", "http://127.0.0.1:41822", "voicevox", "0.14.6", "cuda", "CPU", via="ssh_tunnel", tunnel_ms=23.4),
         counts=Counts(10, 9, {"ok": 9, "timeout": 1}),
@@ -188,7 +189,7 @@ def graded_capped(**over: Any) -> Result:
                 CheckResult("audio_differs", "not_checked", "one text alone was synthesised")),
         errors=("timeout: no answer within 60 s [/b]",),
         notes=("reached through an SSH tunnel: port 50021 is filtered from here",),
-        label="after",
+        label=None,
     )  # fmt: skip
     return replace(fine, **over)
 
@@ -402,3 +403,23 @@ async def started(pilot: Pilot[Any], work: FakeWork, *keys: str) -> ScriptedRunn
 def could_not_start() -> Failed:
     return Failed(0, "service", "port 50021 answers as [b]nginx[/b], not as VOICEVOX",
                   "check the port of the service in the configuration", "server")  # fmt: skip
+
+
+def past_runs() -> tuple[Result, ...]:
+    """Five runs labelled before, five slower ones labelled after, a quick one with a cap, an invalid one."""
+    found: list[Result] = []
+    for label, hour, median, graded in (("before", 20, 0.41, 0.49), ("after", 21, 0.71, 0.86)):
+        for at in range(5):
+            fine = graded_s()
+            value = round(graded + 0.02 * at, 3)
+            found.append(
+                replace(
+                    fine,
+                    run_id=f"20261125T{hour}3{at}02Z-{label[0]}{label[0]}000{at}",
+                    wall_start=f"2026-11-25T{hour}:3{at}:02Z",
+                    label=label,
+                    grade=replace(fine.grade, value=value, upper=value + 0.1, provisional=value == 0.94),
+                    metrics={"response_time": metric(median + 0.02 * at)},
+                )
+            )
+    return (*found, graded_capped(), invalid(metrics={"response_time": metric(0.45)}))

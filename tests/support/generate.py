@@ -241,8 +241,9 @@ inside fields) that has it as base64.
 
 ### `[bench.command.presets.NAME]`
 
-A command to be run on hosts: {_names(_PRESET)}. Only `command` is needed; it is taken apart as a shell would, but no shell
-runs it. `akios` and `akios-startup` are there without being written:
+A command to be run on hosts: {_names(_PRESET)}.
+Only `command`, a text for `/bin/sh`, is needed. `expect_stdout` must be in its output, or match where it is `re:` and a
+pattern. `akios` and `akios-startup` are there without being written:
 
 | preset | command | variables |
 |---|---|---|

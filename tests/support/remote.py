@@ -3,61 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import secrets
+import signal
 import subprocess
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.remote import Pace, Remote
-from probes.hosts.asker import NobodyToAsk
-from probes.hosts.transport import Transport
-from probes.reach.resolve import Resolver
+from benchmarks.ways import RunContext
+from tests.support.sshd import children_of
 from tests.support.watching import settings_for
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from probes.model import Host
+    from tests.support.sshd import RealSshd
 
 #: the 15 s rule in 1.5 s
 SHORT = Pace(heartbeat_s=0.3, silence_s=1.5, grace_s=0.5, linger_s=0.3)
 
 
-class SshContext:
-    """``benchmarks.context.Context`` with SSH alone."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.settings = settings_for(host)
-        self._resolver = Resolver(threads=1)
-        self._transport = Transport(self.settings, self._resolver, NobodyToAsk())
-        self._connections: list[Any] = []
-
-    async def endpoint(self, service: Any, url: Any) -> Any:
-        raise NotImplementedError
-
-    async def ssh(self) -> Any:
-        return await self.another_ssh()
-
-    async def another_ssh(self) -> Any:
-        connection = await self._transport.connect(self.host, lambda _: None, ask=False)
-        self._connections.append(connection)
-        return connection.ssh
-
-    async def close(self) -> None:
-        for connection in self._connections:
-            await connection.close()
-        await self._transport.close()
-        await self._resolver.close()
-
-
-@asynccontextmanager
-async def ssh_context(host: Host) -> AsyncIterator[SshContext]:
-    context = SshContext(host)
-    try:
-        yield context
-    finally:
-        await context.close()
+def ssh_context(host: Host) -> RunContext:
+    """The ways to a host, as the engine has them."""
+    return RunContext(host, settings_for(host))
 
 
 @asynccontextmanager
@@ -112,3 +84,11 @@ def family(marker: str) -> str:
 
 #: processes of ``family`` that bear the marker, the shells that lead it apart
 FAMILY = 8
+
+
+def cut(server: RealSshd) -> None:
+    """Kill the server's processes of every connection, and only these."""
+    for pid in children_of(server.pid):
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text().startswith("sshd"):
+                os.kill(pid, signal.SIGKILL)

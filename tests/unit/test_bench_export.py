@@ -70,7 +70,7 @@ def test_the_samples_are_a_line_each(tmp_path: Path):
     path.write_bytes(b"no\n" + path.read_bytes()[:-9])
     text, problem = samples_text(result(), tmp_path)
     assert len(text.splitlines()) == 1
-    assert problem == "its last line was cut off; 1 lines are no samples"
+    assert problem == "its last line was cut off; lines that are no samples: 1"
 
 
 def test_samples_that_were_not_saved_are_said(tmp_path: Path):
@@ -120,6 +120,7 @@ def test_an_invalid_run_says_why_and_has_no_letter():
     assert said[0] == "synthesis short warm on gpu-1: INVALID"
     assert "invalid client was the bottleneck" in said
     assert "invalid drift" in said
+    assert not any(line.startswith("no letter") for line in said)
 
 
 def test_quick_provisional_and_simulated_are_said():
@@ -161,6 +162,14 @@ def test_every_ladder_is_said_where_there_are_several():
     said = lines(card(result(grade=Grade("S", "default-1", parts=parts))))
     assert "part ttft p90: 400 ms: S" in said
     assert "part tpot p90: n too small: no letter" in said
+
+
+def test_percentiles_that_n_does_not_suffice_for_are_one_word():
+    few = Quantile(None, reason="n too small")
+    made = MetricResult("s", "f", "lower", "request", 10, adjusted={"p50": Quantile(1.0), "p90": few, "p99": few})
+    assert "response_time: p50 1.00 s, p90 and p99 n too small (a failure is infinite); of the 10 ok nothing" in lines(
+        card(result(metrics={"response_time": made}))
+    )
 
 
 def test_a_missed_target_and_one_that_is_not_known():

@@ -87,10 +87,10 @@ def test_what_is_given_takes_the_place_of_the_default():
         ),
         ("kpi = { llm = { ttft = nan } }", "bench.kpi.llm.ttft: nan is not a usable figure; expected "),
         ('llm = { api_key = "sk-123" }', 'bench.llm.api_key: "sk-123" does not fit; expected "$NAME", the environment'),
-        ("command = { presets = { a = {} } }", "bench.command.presets.a.command: is missing; expected a value"),
+        ("command = { presets = { a = {} } }", "bench.command.presets.a.command: is missing; expected a text for /bin/sh"),
         (
-            "command = { presets = { a = { command = \"sh -c 'x\" } } }",
-            "bench.command.presets.a.command: \"sh -c 'x\" cannot be taken apart (No closing quotation); expected a command",
+            'command = { presets = { a = { command = " " } } }',
+            'bench.command.presets.a.command: " " does not fit; expected a text for /bin/sh',
         ),
         (
             'command = { presets = { a = { command = "a", env = { API_KEY = "123" } } } }',

@@ -16,8 +16,10 @@ import msgspec
 import pytest
 
 from benchmarks.errors import BenchError
+from benchmarks.primary import primary
+from benchmarks.result import Grade, MetricResult
 from benchmarks.store import Query, Store, default_path
-from tests.support.stored_results import graded, invalid, on, result
+from tests.support.stored_results import graded, invalid, on, response_time, result
 
 ROOT = Path(__file__).parents[2]
 
@@ -276,11 +278,12 @@ def test_a_file_that_was_cut_off_is_kept_and_said(store):
     assert store.path.read_bytes() == whole[: len(whole) // 2]
 
 
-def test_a_damaged_result_is_said_and_the_others_are_found(store):
+@pytest.mark.parametrize("change", ["substr(result, 1, 100)", "5", "x'ff00'", "''", "'[]'", "'{}'"])
+def test_a_damaged_result_is_said_and_the_others_are_found(store, change):
     store.save(result("a"))
     store.save(result("b"))
     with sqlite3.connect(store.path) as db:
-        db.execute("UPDATE runs SET result = substr(result, 1, 100) WHERE run_id = 'a'")
+        db.execute(f"UPDATE runs SET result = {change} WHERE run_id = 'a'")  # noqa: S608 - of the test's own
     db.close()
     with pytest.raises(BenchError, match="the result a"):
         store.get("a")
@@ -483,3 +486,31 @@ def test_a_copy_of_a_store_is_a_store(store, tmp_path):
     store.save(result("a"))
     shutil.copy(store.path, tmp_path / "copy.sqlite3")
     assert ids(Store.open(tmp_path / "copy.sqlite3").find()) == ["a"]
+
+
+# --- the figure that stands for a run ---
+
+
+def run_scope(value: float | None) -> MetricResult:
+    return MetricResult("MB/s", "f", "higher", "run", 1, value)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "found"),
+    [
+        ({"audio_s": response_time(), "response_time": response_time()}, ("response_time median, ok only", 1.2, "s")),
+        ({"triad": run_scope(12.5)}, ("triad", 12.5, "MB/s")),
+        ({"triad": run_scope(None)}, ("triad", None, "MB/s")),
+        ({}, None),
+    ],
+)
+def test_a_run_without_a_graded_figure(metrics, found):
+    made = primary(result(grade=Grade(None, "default-1"), metrics=metrics))
+    assert (made if made is None else (made.statistic, made.value, made.unit)) == found
+
+
+def test_a_graded_figure_that_failures_made_infinite_is_kept_as_unknown(store):
+    store.save(result(grade=Grade("D", "default-1", statistic="response_time p90", unit="s")))
+    (row,) = store.find()
+    assert (row.statistic, row.value, row.unit, row.letter) == ("response_time p90", None, "s", "D")
+    assert store.trend("c0ffee", "gpu-1") == ()

@@ -170,6 +170,15 @@ def test_nobody_reading_the_results_loses_none(shell, server):
     assert said == f"nobody read the results; they are stored: {row.run_id}\n"
 
 
+def test_a_full_disk_behind_stdout_loses_none(shell, server):
+    with Path("/dev/full").open("w") as full:
+        process = shell.start(*RUN, server, "--quick", stdout=full)
+        _, said = process.communicate(timeout=50)
+    assert process.returncode == 1
+    (row,) = shell.store.find()
+    assert said == f"stdout cannot be written: No space left on device; they are stored: {row.run_id}\n"
+
+
 def test_a_store_that_cannot_be_used_costs_no_result(shell, server):
     path = shell.home / "state" / "quarterdeck" / "results.sqlite3"
     path.parent.mkdir(parents=True)
@@ -181,10 +190,12 @@ def test_a_store_that_cannot_be_used_costs_no_result(shell, server):
 
 
 def test_two_runs_at_once_are_both_kept(shell, server):
-    both = [shell.start(*RUN, server, "--quick") for _ in range(2)]
-    made = [json.loads(process.communicate(timeout=50)[0])[0]["run_id"] for process in both]
+    hosts = ("127.0.0.2", "127.0.0.3")
+    both = [shell.start("run", "api-latency", host, "--url", server, "--quick") for host in hosts]
+    made = [json.loads(process.communicate(timeout=50)[0])[0] for process in both]
     assert {process.returncode for process in both} <= {0, 3}
-    assert sorted(row.run_id for row in shell.store.find()) == sorted(made)
+    assert sorted(row.run_id for row in shell.store.find()) == sorted(one["run_id"] for one in made)
+    assert [one["target"]["host"] for one in made] == list(hosts)
 
 
 def test_on_a_terminal_there_is_progress_and_a_card(shell, server):

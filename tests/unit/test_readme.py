@@ -114,6 +114,10 @@ def test_help_of_every_command(path):
         (["config", "show"], 'id = "localhost"'),
         (["config", "show", "--format", "json"], '"localhost"'),
         (["config", "init"], "written"),
+        (["bench", "list"], "api-latency: API latency"),
+        (["bench", "list", "--json"], '"api-latency"'),
+        (["bench", "list-runs"], "no run fits"),
+        (["bench", "list-runs", "--json"], "[]"),
         (["completion", "bash"], "_QUARTERDECK_COMPLETE"),
         (["completion", "zsh"], "_QUARTERDECK_COMPLETE"),
         (["completion", "fish"], "_QUARTERDECK_COMPLETE"),
@@ -123,6 +127,7 @@ def test_help_of_every_command(path):
 def test_commands_that_end_by_themselves(tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("QUARTERDECK_CONFIG", raising=False)
     result = CliRunner().invoke(main, words)
     assert result.exit_code == 0, result.output

@@ -10,7 +10,7 @@ from array import array
 
 import pytest
 
-from benchmarks.synthesis.audio import Format, NotAudioError, pcm_start, read_pcm, read_wav
+from benchmarks.synthesis.audio import Format, NotAudioError, is_text, pcm_start, read_pcm, read_wav
 
 RATE = 24_000
 
@@ -105,7 +105,7 @@ def test_a_streamed_file_reaches_to_the_end(whole: int, samples: int) -> None:
     assert (sound.frames, sound.open_ended) == (240, True)
 
 
-@pytest.mark.parametrize("kept", [100, 44 + 1, 44 + 478])
+@pytest.mark.parametrize("kept", [100, 44 + 1, 44 + 478, 44 + 479])
 def test_a_file_that_is_cut_off(kept: int) -> None:
     with pytest.raises(NotAudioError, match=f"cut off: 480 bytes of samples declared, {kept - 44} came"):
         read_wav(riff(fmt(), chunk(b"data", tone(240)))[:kept])
@@ -178,6 +178,14 @@ def test_one_silent_channel_of_two_is_still_sound() -> None:
         assert not read_wav(riff(fmt(channels=2), chunk(b"data", frames.tobytes()))).silent
 
 
+@pytest.mark.parametrize("period", [2, 3, 4, 60, 61, 62, 63, 100, 120, 125])
+def test_a_tone_does_not_stand_still_under_the_samples_that_are_looked_at(period: int) -> None:
+    frames = array("h", [round(8000 * math.cos(2 * math.pi * at / period)) for at in range(120_000)])
+    sound = read_wav(riff(fmt(), chunk(b"data", frames.tobytes())))
+    assert not sound.silent
+    assert sound.loud > 0.4
+
+
 def test_the_fingerprint_is_of_the_samples_alone() -> None:
     one = read_wav(riff(fmt(), chunk(b"data", tone(240))))
     dressed = read_wav(riff(chunk(b"LIST", b"abc"), fmt(), chunk(b"data", tone(240))))
@@ -196,6 +204,21 @@ def test_raw_samples() -> None:
     ):
         with pytest.raises(NotAudioError, match=words):
             read_pcm(body, Format(RATE, 1, 16))
+
+
+def test_samples_that_begin_like_text_are_samples() -> None:
+    for first in (b"{", b"<", b"["):
+        assert read_pcm(first + tone(2400)[1:], Format(RATE, 1, 16)).frames == 2400
+    for text in (
+        b'{"detail": "no"}',
+        b"<!DOCTYPE html>",
+        b"[]",
+        '{"e": "エラー"}'.encode(),
+        b'{"e": "' + "あ".encode() * 30,
+    ):
+        assert is_text(text)
+    for samples in (b"", b"RIFF", b"{\0\0\0", b"{\xff\xfe", b"plain"):
+        assert not is_text(samples)
 
 
 def test_where_the_samples_begin_is_known_as_soon_as_it_can_be() -> None:

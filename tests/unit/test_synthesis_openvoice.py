@@ -10,7 +10,7 @@ from benchmarks.errors import BenchError
 from benchmarks.model import Outcome, Side
 from benchmarks.synthesis.audio import NotAudioError
 from benchmarks.synthesis.bodies import from_base64, from_json, from_openvoice
-from benchmarks.synthesis.openvoice import Profile, choose, is_native
+from benchmarks.synthesis.openvoice import Profile, check_ready, choose, is_native
 from probes.demo.voices import Backend, Behaviour, OpenVoice, Pages, Stranger, Voicevox, serve
 from probes.demo.voices import Profile as Voice
 from tests.support.synthesis import made, planned
@@ -110,6 +110,15 @@ def test_the_flavour_is_what_health_has_more_keys_of() -> None:
         is_native({"status": "healthy", "device": "cpu"}, "/health")
 
 
+def test_flavour_b_may_be_healthy_and_not_initialised() -> None:
+    check_ready({"status": "healthy", "initialized": True}, native=False)
+    check_ready({"status": "healthy", "initialized": False}, native=True)
+    with pytest.raises(BenchError, match="it is not initialised"):
+        check_ready({"status": "healthy", "initialized": False}, native=False)
+    with pytest.raises(BenchError, match='its status is "None"'):
+        check_ready({}, native=True)
+
+
 async def test_health_that_names_no_device() -> None:
     pages = {"/health": {"status": "healthy", "openvoice_available": False}, "/voice-clone/profiles": [{"id": 3}]}
     async with serve(Pages(pages=pages)) as running:
@@ -197,6 +206,14 @@ async def test_the_three_ways_through_the_backend(way: str) -> None:
     assert done.outcome is Outcome.OK, done.detail
     assert done.values["audio_s"] == 0.625
     assert running.requests[-1].text == "こんにちは"
+
+
+async def test_an_odd_profile_id_stays_one_part_of_the_path() -> None:
+    async with serve(Backend(profiles=(Voice("a b?x=%41", "Odd"),))) as running:
+        (spec,) = planned(running, "http", mode="check", extra={"through": "backend-clone"})
+        async with made(spec, running, "http") as run:
+            await run.preflight()
+            assert (await run.once(0, 0)).outcome is Outcome.OK
 
 
 async def test_the_backend_lists_no_styles() -> None:

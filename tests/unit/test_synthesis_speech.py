@@ -117,6 +117,19 @@ async def test_a_language_model_is_skipped_and_not_failed() -> None:
                 await run.prepare()
 
 
+async def test_what_is_plausible_depends_on_the_speed() -> None:
+    # 0.25 s for ten characters: at least 0.3 s at speed 1, 0.15 s at speed 2
+    async with stand_in(answer(wav("あい"), "200 OK", "Connection: close")) as server:
+        for speed, outcome in (("1", Outcome.INVALID_BODY), ("2", Outcome.OK)):
+            extra = {"kind": "openai", "speed": speed}
+            texts = ("あいうえおかきくけこ",)
+            asked = Request("synthesis", mode="check", url=f"http://127.0.0.1:{server.port}", texts=texts, extra=extra)
+            (spec,) = DEFINITION.plan(asked, host_of(), {})
+            async with made(spec, None) as run:
+                await run.preflight()
+                assert (await run.once(0, 0)).outcome is outcome
+
+
 async def test_a_voice_that_is_refused() -> None:
     async with serve(OpenAi(models=MODELS)) as running:
         (spec,) = planned(running, "openai", mode="quick", style="nobody")

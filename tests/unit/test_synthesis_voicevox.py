@@ -61,7 +61,7 @@ async def test_a_cold_run_loads_nothing_before_its_one_request() -> None:
         cold, warm, *_ = planned(running)
         assert (cold.temperature, warm.temperature) == ("cold", "warm")
         async with made(cold, running) as run:
-            await run.preflight()
+            assert "not checked whether audio differs by text" in (await run.preflight()).notes[-1]
             assert await run.prepare() is None
             assert running.service.ledger.works == 0
             assert running.service.initialized == set()
@@ -73,6 +73,22 @@ async def test_a_cold_run_loads_nothing_before_its_one_request() -> None:
     assert first.values["synthesis_time"] >= 0.08
     assert then.outcome is Outcome.OK
     assert then.fingerprint == first.fingerprint
+
+
+async def test_a_style_that_is_loaded_is_not_loaded_anew() -> None:
+    asked = []
+
+    class Recording(Voicevox):
+        def _initialize(self, request):
+            asked.append(request.query())
+            return super()._initialize(request)
+
+    async with serve(Recording()) as running:
+        (spec,) = planned(running, mode="check", style="47")
+        async with made(spec, running) as run:
+            await run.preflight()
+            await run.prepare()
+    assert asked == [{"speaker": "47", "skip_reinit": "true"}]
 
 
 async def test_what_is_warm_cannot_be_measured_cold() -> None:

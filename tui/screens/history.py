@@ -106,6 +106,8 @@ class HistoryScreen(Screen[None]):
         self._marked: list[str] = []
         self._selected: str | None = None
         self._view = LIST
+        #: what the store said against it, and what is wrong with the filter that was given
+        self._failure = self._mistake = ""
         self._prompt: Prompt | None = None
         self._version = -1
         self._second = -1
@@ -148,7 +150,7 @@ class HistoryScreen(Screen[None]):
             try:
                 self._filter = parse(self._text)
             except ValueError as error:
-                self._title.failure = f"filter {clean(str(error), 300)}"
+                self._mistake = f"filter {clean(str(error), 300)}"
         self._version = self.desk.version
         self.action_reload()
         if self._sides is not None:
@@ -160,9 +162,9 @@ class HistoryScreen(Screen[None]):
         async def run() -> None:
             try:
                 await work()
-                self._title.failure = ""
+                self._failure = ""
             except BenchError as error:
-                self._title.failure = clean(f"{what}: {error}", 500)
+                self._failure = clean(f"{what}: {error}", 500)
             self.draw_soon()
 
         self.deck.chore(run(), what)
@@ -232,7 +234,7 @@ class HistoryScreen(Screen[None]):
         self.set_class(self.tiny, "tiny")
         shown = self.shown
         title = self._title
-        title.tiny, title.news = self.tiny, self._news(len(shown))
+        title.tiny, title.news, title.failure = self.tiny, self._news(len(shown)), self._failure or self._mistake
         title.redraw()
         self._banner.display = bool(self.deck.banner)
         self._banner.refresh_changed()
@@ -268,7 +270,7 @@ class HistoryScreen(Screen[None]):
     def _empty(self) -> str:
         if not self._loaded:
             return "reading the stored runs"
-        if self._title.failure:
+        if self._failure:
             return "no run can be shown"
         return "no run fits the filter" if self._rows else "no run is stored yet: b on a host measures it"
 
@@ -302,7 +304,7 @@ class HistoryScreen(Screen[None]):
 
     def _show(self, view: str) -> None:
         self._view = view
-        self._title.failure = ""
+        self._failure = self._mistake = ""
         self._body.scroll_home(animate=False)
         self._draw()
         if view == LIST:
@@ -476,6 +478,7 @@ class HistoryScreen(Screen[None]):
     def _try(self, text: str) -> bool:
         try:
             self._filter = parse(text)
+            self._mistake = ""
         except ValueError as error:
             if self._prompt is not None:
                 self._prompt.say(clean(str(error)), wrong=True)

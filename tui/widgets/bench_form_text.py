@@ -98,7 +98,8 @@ def field_rows(field: Field, selected: bool, hosts: int, glyphs: Glyphs, width: 
         notes.append(tidy(parameter.help))
     note = "; ".join(notes)
     whole = sum(cells(text) for text, _ in spans) + 1 + cells(note) <= width
-    spans.append((f" {note}", "muted"))
+    if whole or not selected:
+        spans.append((f" {note}", "muted"))
     row = clip(spans, width)
     rows: list[Row] = [tuple((text, f"{name}@cursor") for text, name in pad(row, width)) if selected else row]
     if selected and not whole:

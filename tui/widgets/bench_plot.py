@@ -155,12 +155,13 @@ def _label(y: int, height: int, top: float, glyphs: Glyphs) -> Span:
 
 def time_row(end_s: float, width: int, glyphs: Glyphs) -> Row:
     """The time axis: its start, middle and end."""
-    columns = width - MARGIN
+    columns = max(width - MARGIN, 0)
     middle, end = _seconds(end_s / 2), _seconds(end_s)
     text = f"{'0s':<{columns}}"
     at = columns // 2 - len(middle) // 2
-    text = text[:at] + middle + text[at + len(middle) :]
-    text = text[: columns - len(end)] + end
+    if at > 3 and at + len(middle) + len(end) < columns:
+        text = text[:at] + middle + text[at + len(middle) :]
+        text = text[: columns - len(end)] + end
     return ((" " * (MARGIN - 1) + glyphs.bar, "muted"), (text[:columns], "muted"))
 
 

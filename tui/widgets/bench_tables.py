@@ -120,7 +120,8 @@ def metrics_rows(result: Result, width: int) -> list[Row]:
         if metric.scope == "run":
             why = tidy(metric.missing.get("value", ""))
             value = figure_text(metric.value, metric.unit)
-            rows.append(clip([(f" {cell(tag, size)} ", "text"), (f"{metric.n:>5} ", "muted"), (f"{value:>12}", "strong"),
+            head_spans: list[Span] = [(f" {cell(tag, size)} ", "text"), (f"{metric.n:>5} ", "muted")]
+            rows.append(clip([*head_spans, (f"{value:>12}", "strong"),
                               (f"  {why or tidy(metric.formula)}", "muted")], width))  # fmt: skip
             continue
         rows.append(clip(_metric_spans(tag, metric, metric.q, names, size=size, wide=wide), width))

@@ -11,6 +11,7 @@ from tui.commands import COMMANDS
 from tui.filter import DOTTED, NUMBERS, TEXTS
 from tui.format import cells, fit
 from tui.glyphs import ASCII, WORDS
+from tui.history_filter import LANGUAGE
 from tui.keys import KEYS, Section
 from tui.widgets.cell_detail import MEANINGS
 from tui.widgets.key_bar import key_name
@@ -88,9 +89,9 @@ def key_names(keys: str, glyphs: Glyphs) -> str:
     return glyphs.text(" ".join(_SPELT.get(name, name) if glyphs is ASCII else name for name in names))
 
 
-def key_rows(mapped: Mapping[str, str], width: int, glyphs: Glyphs) -> list[Row]:
+def key_blocks(mapped: Mapping[str, str], width: int, glyphs: Glyphs) -> list[list[Row]]:
     """Every key, as it is mapped now, by the place where it works."""
-    rows: list[Row] = []
+    blocks: list[list[Row]] = []
     for section, words in SECTION_WORDS.items():
         entries = [
             (key_names(mapped.get(key.id, key.keys), glyphs), "accent", key.description)
@@ -98,8 +99,8 @@ def key_rows(mapped: Mapping[str, str], width: int, glyphs: Glyphs) -> list[Row]
             if key.section == section
         ]
         if entries:
-            rows += [(), rule([(f"keys: {words}", "strong")], width, glyphs), *pairs(entries, width, 18)]
-    return rows
+            blocks.append([(), rule([(f"keys: {words}", "strong")], width, glyphs), *pairs(entries, width, 18)])
+    return blocks
 
 
 def sign_rows(glyphs: Glyphs, width: int) -> list[Row]:
@@ -149,13 +150,25 @@ def command_rows(width: int, glyphs: Glyphs) -> list[Row]:
     return rows + pairs([(column.key, "accent", column.description) for column in COLUMNS], width, 12)
 
 
+def history_rows(width: int, glyphs: Glyphs) -> list[Row]:
+    """What the filter of the History screen knows; the language is the same."""
+    fields = [(name, what) for name, (what, *_) in (*LANGUAGE.numbers.items(), *LANGUAGE.texts.items())]
+    title = rule([("filter of the history screen", "strong")], width, glyphs)
+    return [(), title, *pairs([(name, "accent", what) for name, what in fields], width, 14)]
+
+
 def help_rows(mapped: Mapping[str, str], glyphs: Glyphs, width: int) -> list[Row]:
-    """The whole help."""
+    """The whole help; where there is room in two columns of much the same height."""
     if width < _TWO:
-        return [*key_rows(mapped, width, glyphs), *_rest(glyphs, width)][1:]
+        return [row for block in _blocks(mapped, glyphs, width) for row in block][1:]
     half = (width - 4) // 2
-    return beside([key_rows(mapped, half, glyphs), _rest(glyphs, half)], [half, half], 4)[1:]
+    blocks = _blocks(mapped, glyphs, half)
+    heights = [len(block) for block in blocks]
+    at = min(range(len(blocks)), key=lambda at: max(sum(heights[:at]), sum(heights[at:])))
+    columns = [[row for block in part for row in block] for part in (blocks[:at], blocks[at:])]
+    return beside(columns, [half, half], 4)[1:]
 
 
-def _rest(glyphs: Glyphs, width: int) -> list[Row]:
-    return [*sign_rows(glyphs, width), *filter_rows(width, glyphs), *command_rows(width, glyphs)]
+def _blocks(mapped: Mapping[str, str], glyphs: Glyphs, width: int) -> list[list[Row]]:
+    rest = (filter_rows(width, glyphs), history_rows(width, glyphs), command_rows(width, glyphs))
+    return [*key_blocks(mapped, width, glyphs), sign_rows(glyphs, width), *rest]

@@ -257,7 +257,7 @@ class TrendRuns(LinesPanel):
         if self.facts is None or self.glyphs is None:
             return []
         rows: list[Row] = [
-            rule([(f" {runs_words(len(self.facts.points))} that count, newest first ", "strong")], width, self.glyphs)
+            rule([(f" {runs_words(len(self.facts.points))} counted, newest first ", "strong")], width, self.glyphs)
         ]
         for point in reversed(self.facts.points):
             letter = point.letter.rstrip("~?")
