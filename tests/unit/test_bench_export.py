@@ -89,10 +89,8 @@ def lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-FIGURES = (
-    "response_time: p90 1.42 s [1.30 s, 1.90 s], p99 n too small (a failure is infinite);"
-    " of the 29 ok, mean 1.21 s, 1.00 s to 1.45 s"
-)
+FIGURES = "response_time, ok only 29 1.20 s [1.15 s, 1.25 s] - - n < 299 1.21 s 1.45 s"
+ADJUSTED = "response_time, failures infinite - 1.42 s - n < 299"
 
 
 def test_the_card_says_letter_statistic_n_caps_kpis():
@@ -108,6 +106,9 @@ def test_the_card_says_letter_statistic_n_caps_kpis():
         "requests 30: 29 ok, 1 timeout",
         "load closed loop, 1 at a time, 0.81/s achieved",
         FIGURES,
+        ADJUSTED,
+        "figure n p50 [95 % interval] p90 p95 p99 mean most",
+        "formulas response_time = end - intended send",
         "kpi response time: 1.42 s (measured), target 2.00 s: attained, 141%",
         "gpu unknown: no GPU samples",
         "error timeout after 60 s",
@@ -151,7 +152,7 @@ def test_a_statistic_that_failures_made_infinite_is_said():
     )
     said = lines(card(made))
     assert "graded response_time p90: infinite (failures), n 30" in said
-    assert "response_time: p90 infinite (a failure is infinite); of the 0 ok nothing" in said
+    assert "response_time, failures infinite - infinite - -" in said
 
 
 def test_every_ladder_is_said_where_there_are_several():
@@ -166,8 +167,9 @@ def test_every_ladder_is_said_where_there_are_several():
 
 def test_percentiles_that_n_does_not_suffice_for_are_one_word():
     few = Quantile(None, reason="n too small")
-    made = MetricResult("s", "f", "lower", "request", 10, adjusted={"p50": Quantile(1.0), "p90": few, "p99": few})
-    assert "response_time: p50 1.00 s, p90 and p99 n too small (a failure is infinite); of the 10 ok nothing" in lines(
+    known = {"p50": Quantile(1.0, (0.9, 1.2)), "p90": few, "p99": few}
+    made = MetricResult("s", "f", "lower", "request", 10, q=known, adjusted=known)
+    assert "response_time 10 1.00 s [900 ms, 1.20 s] n < 29 - n < 299" in lines(
         card(result(metrics={"response_time": made}))
     )
 
