@@ -211,7 +211,7 @@ class Remote:
         asked_ns = time.perf_counter_ns()
         session = await self._links.execute(
             lambda link: CommandSession(
-                mark, program.keep_bytes, link.opened, link.closed, asked_ns, listener=listener
+                mark, program.keep_bytes, asked_ns, on_open=link.opened, on_close=link.closed, listener=listener
             ),
             command_line(mark),
         )

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 _WINDOW_BYTES: Final = 2 * 1024 * 1024
 #: connections that one set of programs may open
 _MAX_CONNECTIONS: Final = 64
-#: a session that was closed counts on the other side a moment longer
-_AGAIN_S: Final = 0.02
-_AGAIN: Final = 5
+#: a session that was closed counts on the other side a moment longer: the first pause, doubled each time, and how often
+_AGAIN_S: Final = 0.01
+_AGAIN: Final = 7
 
 
 class Session(Protocol):
@@ -111,13 +111,15 @@ class Links:
             try:
                 await link.execute(session, command)
             except asyncssh.ChannelOpenError as error:
-                if session.opened_ns is not None or link.ssh.is_closed() or not link.sessions:
+                if session.opened_ns is not None or link.ssh.is_closed() or not link.most:
                     raise _refused(error) from None
-                if link.sessions >= link.most or tries >= _AGAIN:
+                if link.sessions < link.most and tries < _AGAIN:
+                    await asyncio.sleep(_AGAIN_S * 2**tries)
+                    tries += 1
+                elif link.sessions:
                     self._limit_to(link.sessions)
                 else:
-                    tries += 1
-                    await asyncio.sleep(_AGAIN_S)
+                    raise _refused(error) from None
             except (asyncssh.Error, OSError) as error:
                 step = "look at the host's sshd and the way there"
                 cause = f"the connection is lost: {clean(str(error))}"

@@ -131,6 +131,7 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
     Args:
         mark: the command's token; what comes before its marker is the login shell's noise.
         keep_bytes: of each end of each stream.
+        asked_ns: when the program was asked for.
         on_open: told when the server has opened the channel.
         on_close: told when it is closed.
         listener: given stdout as it comes; None: nobody listens.
@@ -140,10 +141,10 @@ class CommandSession(asyncssh.SSHClientSession[bytes]):
         self,
         mark: str,
         keep_bytes: int,
-        on_open: Callable[[], None],
-        on_close: Callable[[], None],
         asked_ns: int,
         *,
+        on_open: Callable[[], None],
+        on_close: Callable[[], None],
         listener: Callable[[bytes], None] | None = None,
     ) -> None:
         self._mark = mark

@@ -17,6 +17,7 @@ import pytest
 from benchmarks.errors import BenchError
 from benchmarks.remote import Pace, Program, Remote
 from tests.support.accounts import NOISE, account, noisy_home, shell_program
+from tests.support.leaks import until
 from tests.support.remote import (
     FAMILY,
     SHORT,
@@ -285,9 +286,7 @@ async def test_a_killed_undertaker_has_a_successor_at_the_end(server: RealSshd) 
         await remote.start(Program(family(marker)))
         await seen(marker, FAMILY + 1)
         os.kill(keepers(server)[2], signal.SIGKILL)
-        async with asyncio.timeout(5):
-            while keepers(server):  # the reader notices with the next heartbeat
-                await asyncio.sleep(0.02)
+        await until(lambda: remote._keeper.gone)  # the reader notices with the next heartbeat
         with pytest.raises(BenchError):
             await remote.run(Program("true"))
     await nothing_of_ours(server, marker)
@@ -312,7 +311,7 @@ async def test_a_daemon_that_let_go_of_its_output_ends_with_the_connection(serve
 
 async def test_others_are_left_alone(server: RealSshd) -> None:
     mine, marker = new_marker(), new_marker()
-    bystander = subprocess.Popen(["sh", "-c", f"sleep 300; : {mine}"])
+    bystander = subprocess.Popen(["sh", "-c", f"sleep 300; : {mine}"], start_new_session=True)
     try:
         async with remote_on(server.host()) as one, remote_on(server.host()) as other:
             task = asyncio.create_task(other.run(Program(f"sleep 2; echo {marker}")))
@@ -324,9 +323,8 @@ async def test_others_are_left_alone(server: RealSshd) -> None:
             assert (await task).stdout.head.decode() == f"{marker}\n"
         assert running(mine)
     finally:
-        bystander.kill()
+        os.killpg(bystander.pid, signal.SIGKILL)
         bystander.wait()
-        subprocess.run(["pkill", "-f", f"sleep 300; : {mine}"], check=False)
 
 
 # --- hosts of all kinds ---
