@@ -184,6 +184,10 @@ class BaseApp(App[int]):
         """The benchmark that runs, in a few words; empty: none does."""
         return "" if self._bench is None else self._bench.words
 
+    def say(self, text: str, *, bad: bool = False) -> None:
+        """A short note on the screen; the text is never parsed."""
+        self.notify(clean(text, 500), severity="error" if bad else "information", markup=False, timeout=8 if bad else 4)
+
     def get_default_screen(self) -> Screen[Any]:
         """The fleet is what is painted first."""
         return FleetScreen(self.board)

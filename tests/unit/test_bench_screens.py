@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,10 +42,27 @@ from tui.filter_language import FilterError
 from tui.glyphs import ASCII, UNICODE
 from tui.history_filter import FIELDS, parse
 from tui.widgets.bench_card import card_rows
-from tui.widgets.bench_plot import COLUMNS, Scatter, gpu_rows, nice_bound, plot_rows, time_end, time_row, title_row
+from tui.widgets.bench_plot import (
+    COLUMNS,
+    Scatter,
+    gpu_rows,
+    nice_bound,
+    plot_rows,
+    time_end,
+    time_row,
+    title_row,
+    value_of,
+)
 from tui.widgets.big_letters import big
 from tui.widgets.history_text import when_text
 from tui.widgets.lines import plain, row_width
+
+
+def test_nothing_of_benchmarks_is_imported_before_the_first_paint() -> None:
+    code = "import sys, tui.run, tui.commands; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {name for name in result.stdout.split() if name.partition(".")[0] == "benchmarks"}
+
 
 # --- words ---
 
@@ -140,8 +160,7 @@ def test_what_is_kept_is_bounded_and_its_order_does_not_matter(raw, rng) -> None
     other.add(mixed[: len(mixed) // 2])
     other.add(mixed[len(mixed) // 2 :])
     for ok in (True, False):
-        assert one.places(ok=ok) == other.places(ok=ok)
-        assert len({at for at, _ in one.places(ok=ok)}) <= COLUMNS
+        assert one.columns(COLUMNS, 1e5, ok=ok) == other.columns(COLUMNS, 1e5, ok=ok)
     assert one.n == len(every)
     assert one.failed == sum(not point.ok for point in every)
 
@@ -150,9 +169,11 @@ def test_what_is_kept_is_bounded_and_its_order_does_not_matter(raw, rng) -> None
 def test_a_point_is_off_by_little(response_s, at_s) -> None:
     scatter = Scatter()
     scatter.add([Point(at_s, response_s, True)])
-    ((at, value),) = scatter.places(ok=True)
-    assert abs(value / response_s - 1) < 0.025
-    assert abs(at - at_s) <= max(at_s, 5.12) * 2 / COLUMNS
+    columns = scatter.columns(100, max(at_s, 5.12), ok=True)
+    ((at, mark),) = [(at, mark) for at, mark in enumerate(columns) if mark]
+    assert mark.bit_count() == 1
+    assert abs(value_of(mark.bit_length() - 1) / response_s - 1) < 0.025
+    assert abs(at - at_s / max(at_s, 5.12) * 100) <= 1.2
 
 
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])

@@ -50,13 +50,13 @@ class FormPanel(LinesPanel):
         self.selected = min(self.selected, len(fields) - 1)
         for at, field in enumerate(fields):
             if at == len(_FIXED):
+                rows += [rule([(" this would run ", "strong")], width, glyphs), *self._would_run(form, glyphs, width)]
                 rows.append(rule([(f" {tidy(form.definition.title)} ", "strong")], width, glyphs))
             start = len(rows)
             rows += field_rows(field, at == self.selected, len(form.host_ids), glyphs, width)
             if at == self.selected:
                 self.selected_rows = (start, len(rows))
-        rows += [(), rule([(" this would run ", "strong")], width, glyphs)]
-        return rows + self._would_run(form, glyphs, width)
+        return rows
 
     def _would_run(self, form: Form, glyphs: Glyphs, width: int) -> list[Row]:
         rows: list[Row] = []
@@ -65,6 +65,8 @@ class FormPanel(LinesPanel):
         elif self.plan is not None:
             for text in plan_words(self.plan, len(form.host_ids)):
                 rows += folded(text, width, "text", head=[(" ", "text")], limit=3)
+        else:
+            rows.append(clip([(" planning", "muted")], width))
         for host_id in self.production[:3]:
             head: list[Span] = [(f" {glyphs.levels[1]} production ", "warn")]
             rows += folded(f"{tidy(host_id)}: asks before it is loaded", width, "text", head=head)
@@ -76,7 +78,7 @@ class FormPanel(LinesPanel):
 def field_rows(field: Field, selected: bool, hosts: int, glyphs: Glyphs, width: int) -> list[Row]:  # noqa: FBT001 - a row's own
     """One line; a mistake goes below it."""
     parameter = field.parameter
-    value = tidy(field.shown)
+    value = tidy(field.shown) or "none"
     if field.name == HOSTS:
         value = f"{hosts}: {value}" if hosts != 1 else value
     room = (
@@ -102,7 +104,7 @@ def field_rows(field: Field, selected: bool, hosts: int, glyphs: Glyphs, width: 
         spans.append((f" {note}", "muted"))
     row = clip(spans, width)
     rows: list[Row] = [tuple((text, f"{name}@cursor") for text, name in pad(row, width)) if selected else row]
-    if selected and not whole:
+    if selected and note and not whole:
         rows += folded(note, width, "muted", head=[(" " * (_NAME + 3), "text")], limit=2)
     if field.mistake:
         rows += folded(field.mistake, width, "bad", head=[(" " * (_NAME + 3) + glyphs.levels[3] + " ", "bad")], limit=2)

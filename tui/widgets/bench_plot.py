@@ -16,7 +16,7 @@ from tui.widgets.lines import clip, rule
 from tui.widgets.strip_chart import blocks, buckets, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.result import GpuReading
     from benchmarks.wire import Point
@@ -75,15 +75,12 @@ class Scatter:
             marks[half:] = [0] * (COLUMNS - half)
         self._width_s *= 2
 
-    def places(self, *, ok: bool) -> list[tuple[float, float]]:
-        """Moment and response time of what is marked, in seconds."""
-        found: list[tuple[float, float]] = []
-        for column, mark in enumerate(self._ok if ok else self._bad):
-            rest = mark
-            while rest:
-                lowest = rest & -rest
-                found.append(((column + 0.5) * self._width_s, _value(lowest.bit_length() - 1)))
-                rest ^= lowest
+    def columns(self, count: int, end_s: float, *, ok: bool) -> list[int]:
+        """``count`` columns up to ``end_s``, each the set of its levels as bits (see ``value_of``)."""
+        found = [0] * count
+        for at, mark in enumerate(self._ok if ok else self._bad):
+            if mark:
+                found[min(int((at + 0.5) * self._width_s / end_s * count), count - 1)] |= mark
         return found
 
 
@@ -91,7 +88,8 @@ def _level(response_s: float) -> int:
     return max(round(math.log2(response_s / _FLOOR_S) * _OCTAVE), 0)
 
 
-def _value(level: int) -> float:
+def value_of(level: int) -> float:
+    """The response time that a level stands for, in seconds."""
     return _FLOOR_S * 2 ** (level / _OCTAVE)
 
 
@@ -125,16 +123,11 @@ def plot_rows(scatter: Scatter, end_s: float, width: int, height: int, glyphs: G
     ascii_only = glyphs.ellipsis == "~"
     cells = [[0] * columns for _ in range(height)]
     sparse = scatter.n <= columns  # a lone dot is hard to see: two by two
-    for at_s, value in scatter.places(ok=True):
-        x = min(int(at_s / end_s * columns * 2), columns * 2 - 1)
-        y = max(min(int((1 - value / top) * height * 4), height * 4 - 1), 0)
+    for x, y in _places(scatter.columns(columns * 2, end_s, ok=True), top, height * 4):
         for dot_y in (y, min(y + 1, height * 4 - 1)) if sparse else (y,):
             dots = _DOTS[dot_y % 4]
             cells[dot_y // 4][x // 2] |= dots[0] | dots[1] if sparse else dots[x % 2]
-    failed = {
-        (min(max(int((1 - value / top) * height), 0), height - 1), min(int(at_s / end_s * columns), columns - 1))
-        for at_s, value in scatter.places(ok=False)
-    }
+    failed = {(y, x) for x, y in _places(scatter.columns(columns, end_s, ok=False), top, height)}
     rows: list[Row] = []
     for y, line in enumerate(cells):
         text = [("o" if ascii_only else chr(0x2800 + bits)) if bits else " " for bits in line]
@@ -143,6 +136,24 @@ def plot_rows(scatter: Scatter, end_s: float, width: int, height: int, glyphs: G
             text[x], styles[x] = glyphs.levels[3], "bad"
         rows.append((_label(y, height, top, glyphs), *runs("".join(text), styles)))
     return rows
+
+
+def _places(columns: Sequence[int], top: float, height: int) -> Iterator[tuple[int, int]]:
+    """Column and line of everything that is marked; what is above the top is in the first line."""
+    lines: dict[int, int] = {}
+    for x, mark in enumerate(columns):
+        seen = -1
+        rest = mark
+        while rest:
+            lowest = rest & -rest
+            rest ^= lowest
+            y = lines.get(lowest)
+            if y is None:
+                share = 1 - value_of(lowest.bit_length() - 1) / top
+                y = lines[lowest] = max(min(int(share * height), height - 1), 0)
+            if y != seen:
+                seen = y
+                yield x, y
 
 
 def _label(y: int, height: int, top: float, glyphs: Glyphs) -> Span:

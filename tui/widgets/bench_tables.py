@@ -46,7 +46,7 @@ def kpis_rows(kpis: Sequence[Kpi], width: int) -> list[Row]:
             (f"{word + share:>12}  ", style),
             (kpi.source, _SOURCES[kpi.source]),
         ]
-        why = "; ".join(f"{tidy(field)}: {tidy(reason)}" for field, reason in kpi.missing.items())
+        why = _reasons(kpi)
         tail = why or kpi.formula
         used = sum(cells(text) for text, _ in spans)
         if used + 2 + cells(tidy(tail)) <= width:
@@ -56,6 +56,14 @@ def kpis_rows(kpis: Sequence[Kpi], width: int) -> list[Row]:
             rows.append(clip(spans, width))
             rows += folded(tail, width, "unknown" if why else "muted", head=[("   ", "text")], limit=2)
     return rows
+
+
+def _reasons(kpi: Kpi) -> str:
+    """Why fields of a KPI are not known; a reason that several share is said once."""
+    fields: dict[str, list[str]] = {}
+    for field, reason in kpi.missing.items():
+        fields.setdefault(tidy(reason), []).append(tidy(field.removesuffix("_pct")))
+    return "; ".join(f"no {', '.join(names)}: {reason}" for reason, names in fields.items())
 
 
 def checks_rows(result: Result, glyphs: Glyphs, width: int) -> list[Row]:
@@ -130,7 +138,17 @@ def metrics_rows(result: Result, width: int) -> list[Row]:
                 clip(_metric_spans("  with failures", metric, metric.adjusted, names, size=size, wide=False), width)
             )
         if metric.outliers:
-            rows.append(clip([(f"   {metric.outliers} outliers, none left out", "warn")], width))
+            rows.append(
+                clip(
+                    [
+                        (
+                            f"   {metric.outliers} {'outlier' if metric.outliers == 1 else 'outliers'}, none left out",
+                            "warn",
+                        )
+                    ],
+                    width,
+                )
+            )
     return rows
 
 
