@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import structs
 
 from benchmarks import grade, kpi, validity
+from benchmarks.benchmark import Conclusion
 from benchmarks.environment import environment
 from benchmarks.model import ENGINE_METRICS, Metric, Outcome, Side
 from benchmarks.occupancy import occupied, send_lags_s, send_rate_per_s, throughput_per_s
@@ -61,7 +62,9 @@ def assemble(
         spec = structs.replace(spec, case=record.preflight.case)
     samples = [one for one in record.samples if one.outcome is not Outcome.CANCELLED]
     counts = _counts(record.samples)
-    metrics = _metrics(samples, definition, totals)
+    concluded = Conclusion() if definition.conclude is None else definition.conclude(samples, spec)
+    missing = record.preflight.missing | concluded.missing
+    metrics = _metrics(samples, definition, totals, missing)
     load = _load(record, spec, samples)
     judged = validity.judge(_facts(record, spec, samples, load, metrics))
     ladders = grade.policy({definition.id: definition.ladders}, {definition.id: options.ladders_of(definition)})
@@ -100,14 +103,15 @@ def assemble(
             *_projected(job.host, options, metrics),
         ),
         gpu=GpuUse(missing={"readings": _NO_AGENT}),
+        checks=concluded.checks,
         errors=record.errors,
-        notes=(*record.preflight.notes, *record.problems),
+        notes=(*record.preflight.notes, *concluded.notes, *record.problems),
         label=job.label,
         nodes=job.nodes,
         at_once=job.at_once,
         samples_file=samples_file,
         simulated=job.host.simulated,
-        missing=_missing(record, samples_file),
+        missing=_missing(missing, samples_file),
     )
 
 
@@ -119,16 +123,21 @@ def _counts(samples: Sequence[Sample]) -> Counts:
 
 
 def _metrics(
-    samples: Sequence[Sample], definition: Definition, totals: dict[str, float | None]
+    samples: Sequence[Sample], definition: Definition, totals: dict[str, float | None], missing: dict[str, str]
 ) -> dict[str, MetricResult]:
-    """Every metric that applies: one that no OK request has a value of is left out, unless the engine owns it."""
+    """Every metric that applies: one that no OK request has a value of is left out, unless the engine owns it.
+
+    ``missing`` says why one of the run is not there.
+    """
     ok = [one for one in samples if one.outcome is Outcome.OK]
     failures = len(samples) - len(ok)
     found: dict[str, MetricResult] = {}
     for metric in (*ENGINE_METRICS, *definition.metrics):
         if metric.scope == "run":
             value = throughput_per_s(samples) if metric.tag == "throughput" else totals.get(metric.tag)
-            found[metric.tag] = run_metric(value, metric, "no request succeeded" if not ok else "not measured")
+            found[metric.tag] = run_metric(
+                value, metric, missing.get(metric.tag, "not measured") if ok else "no request succeeded"
+            )
             continue
         values = [one.values[metric.tag] for one in ok if metric.tag in one.values]
         if values or metric in ENGINE_METRICS:
@@ -201,10 +210,10 @@ def _facts(
     )
 
 
-def _missing(record: Record, samples_file: str | None) -> dict[str, str]:
+def _missing(found: dict[str, str], samples_file: str | None) -> dict[str, str]:
     """Why samples are not there, and why metrics are not that do not apply."""
     missing = {} if samples_file is not None else {"samples_file": "samples were not kept"}
-    return missing | {name: why for name, why in record.preflight.missing.items() if name not in _TARGET}
+    return missing | {name: why for name, why in found.items() if name not in _TARGET}
 
 
 def _target(record: Record, spec: RunSpec, job: Job) -> Target:

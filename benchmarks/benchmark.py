@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from msgspec import Struct
 
 from benchmarks.model import Case, Ladder, Load, Metric
+from benchmarks.result import CheckResult  # noqa: TC001 - msgspec resolves field types when it decodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -127,6 +128,22 @@ class Maker(Protocol):
         ...
 
 
+class Conclusion(Struct, frozen=True):
+    """What a benchmark says of a run that is over. ``missing``: why metrics are not there, by tag."""
+
+    checks: tuple[CheckResult, ...] = ()
+    notes: tuple[str, ...] = ()
+    missing: dict[str, str] = {}
+
+
+class Concluder(Protocol):
+    """Looks at a run that is over."""
+
+    def __call__(self, samples: Sequence[Sample], spec: RunSpec) -> Conclusion:
+        """Conclude, from the samples of the measure phase without those that were cancelled. Pure."""
+        ...
+
+
 class Definition(Struct, frozen=True):
     """A benchmark as it is listed, planned and made."""
 
@@ -143,6 +160,8 @@ class Definition(Struct, frozen=True):
     reference: str | None = None
     #: loads a service of the host, or runs on the host itself over SSH
     on: Literal["service", "host"] = "service"
+    #: what only the finished run can tell; None: nothing
+    conclude: Concluder | None = None
 
 
 def load_of(request: Request, *, full_n: int = 30, timeout_s: float = 60.0, warmup_n: int = 2) -> Load:

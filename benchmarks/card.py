@@ -199,12 +199,13 @@ def _tail(result: Result) -> Iterable[str]:
 
 def rows_text(rows: Sequence[Row]) -> str:
     """A list of runs, a line each, the columns as wide as they must be."""
-    table = [("RUN", "BENCHMARK", "HOST", "CASE", "GRADE", "FIGURE", "STATISTIC", "LABEL")]
+    table = [("RUN", "BENCHMARK", "HOST", "SERVICE", "CASE", "GRADE", "FIGURE", "STATISTIC", "LABEL")]
     table += [
         (
             row.run_id,
             row.benchmark,
             row.host,
+            row.service or "",
             f"{row.case} {row.temperature or ''}".strip(),
             short_letter(row.letter, row.verdict, approximate=row.approximate, provisional=row.provisional)
             + (" baseline" if row.baseline else ""),

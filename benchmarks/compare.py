@@ -116,11 +116,17 @@ def compare(a: Sequence[Result], b: Sequence[Result], a_name: str = "A", b_name:
 def compare_all(
     a: Iterable[Result], b: Iterable[Result], a_name: str = "A", b_name: str = "B"
 ) -> tuple[Comparison, ...]:
-    """Compare runs of several cases (a label has all texts of a suite): each case and temperature by itself."""
-    groups: dict[tuple[str, str, str | None], tuple[list[Result], list[Result]]] = {}
-    for side, results in enumerate((a, b)):
+    """Compare runs of several cases (a label has all texts of a suite): each case and temperature by itself.
+
+    Services are never pooled: where a side has several, each stands against the one of its name on the other side.
+    """
+    sides = (tuple(a), tuple(b))
+    several = any(len({result.target.service for result in side}) > 1 for side in sides)
+    groups: dict[tuple[str | None, ...], tuple[list[Result], list[Result]]] = {}
+    for side, results in enumerate(sides):
         for result in results:
-            key = (result.benchmark.id, result.case, result.temperature)
+            service = result.target.service if several else None
+            key = (result.benchmark.id, result.case, result.temperature, service)
             groups.setdefault(key, ([], []))[side].append(result)
     # one case each, but not the same one: a single refusal that names both says more than two empty sides
     if len(groups) == 2 and all(not (left and right) for left, right in groups.values()):

@@ -84,6 +84,8 @@ def refused(call: Call, response: ClientResponse, body: bytes) -> CallFailed:
         said += f": redirects to {where or 'nowhere'} (not followed: give that URL)"
     elif words := words_of(body) or clean(response.reason or "", 80):
         said += f": {words}"
+    if after := clean(response.headers.get("retry-after", ""), 40):
+        said += f" (Retry-After: {after})"  # for who reads it: one request is one sample, nothing waits
     wrong_request = 300 <= status < 500 and status not in _SERVERS_4XX
     side = Side.CLIENT if wrong_request else Side.SERVER
     return CallFailed(Outcome.HTTP_ERROR, side, said, status=status, call=call)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _MODULES: Final[dict[str, str]] = {
     "synthesis": "benchmarks.synthesis.definition",
     "api-latency": "benchmarks.latency",
+    "llm": "benchmarks.llm.definition",
     "stream": "benchmarks.stream",
     "compute": "benchmarks.compute",
     "command": "benchmarks.command",

@@ -60,8 +60,8 @@ class Saver(Protocol):
         """Keep a result. Raises QuarterdeckError when it cannot be kept."""
         ...
 
-    def baseline(self, config_hash: str, host: str) -> Result | None:
-        """The recorded baseline of a configuration on a host. Raises QuarterdeckError when it cannot be read."""
+    def baseline(self, config_hash: str, host: str, service: str | None) -> Result | None:
+        """The baseline of a configuration on a host's service. Raises QuarterdeckError when it is unreadable."""
         ...
 
 
@@ -250,10 +250,12 @@ class Runner:
         definition = registry.definition(result.benchmark.id)
         if not wants_reference(result, definition):
             return result, ""
-        baseline, problem = None, ""
+        baseline, problem, target = None, "", result.target
         if self._store is not None:
             try:
-                baseline = await asyncio.to_thread(self._store.baseline, result.config_hash, result.target.host)
+                baseline = await asyncio.to_thread(
+                    self._store.baseline, result.config_hash, target.host, target.service
+                )
             except QuarterdeckError as error:
                 problem = f"the baseline cannot be read: {error}"
         targets = options_of(self._settings.bench).kpi.get(result.benchmark.id, {})

@@ -152,30 +152,33 @@ class Store:
             )
         with self._file.writing() as db:
             db.execute(
-                "INSERT INTO baselines VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET run_id = excluded.run_id",
-                (result.config_hash, result.target.host, result.run_id),
+                "INSERT INTO baselines VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET run_id = excluded.run_id",
+                (result.config_hash, result.target.host, result.target.service or "", result.run_id),
             )
         return result
 
-    def baseline(self, config_hash: str, host: str) -> Result | None:
-        """The baseline of a configuration on a host, None without one.
+    def baseline(self, config_hash: str, host: str, service: str | None = None) -> Result | None:
+        """The baseline of a configuration on a host and its service, None without one.
 
         Raises:
             BenchError: layer ``store``.
         """
         with self._file.reading() as db:
-            rows = _all(db, "SELECT run_id FROM baselines WHERE config_hash = ? AND host = ?", (config_hash, host))
+            found = "SELECT run_id FROM baselines WHERE config_hash = ? AND host = ? AND service = ?"
+            rows = _all(db, found, (config_hash, host, service or ""))
             return self._result(db, rows[0][0]) if rows else None
 
-    def trend(self, config_hash: str, host: str, limit: int = 100) -> tuple[Row, ...]:
-        """The last valid runs of one configuration on one host whose primary figure is known, oldest first.
+    def trend(self, config_hash: str, host: str, service: str | None = None, *, limit: int = 100) -> tuple[Row, ...]:
+        """The last valid runs of one configuration on one service of a host with a known primary figure, oldest first.
 
         Raises:
             BenchError: layer ``store``.
         """
         with self._file.reading() as db:
-            where = "runs.config_hash = ? AND runs.host = ? AND verdict = 'valid' AND value IS NOT NULL"
-            rows = _all(db, f"{SELECT_ROWS} WHERE {where} ORDER BY seq DESC LIMIT ?", (config_hash, host, limit))
+            ours = "runs.config_hash = ? AND runs.host = ? AND runs.service IS ?"
+            where = f"{ours} AND verdict = 'valid' AND value IS NOT NULL"
+            values = (config_hash, host, service, limit)
+            rows = _all(db, f"{SELECT_ROWS} WHERE {where} ORDER BY seq DESC LIMIT ?", values)
         return tuple(map(self._row, reversed(rows)))
 
     # --- finding ---

@@ -37,6 +37,7 @@ CREATE TABLE runs (
     benchmark TEXT NOT NULL,
     version INTEGER NOT NULL,
     host TEXT NOT NULL,
+    service TEXT,
     "case" TEXT NOT NULL,
     temperature TEXT,
     label TEXT,
@@ -54,15 +55,16 @@ CREATE TABLE runs (
     words TEXT NOT NULL,
     result TEXT NOT NULL
 );
-CREATE INDEX runs_by_config ON runs (config_hash, host);
+CREATE INDEX runs_by_config ON runs (config_hash, host, service);
 CREATE INDEX runs_by_label ON runs (label);
 CREATE INDEX runs_by_suite ON runs (suite_id);
 CREATE INDEX runs_by_benchmark ON runs (benchmark, host);
 CREATE TABLE baselines (
     config_hash TEXT NOT NULL,
     host TEXT NOT NULL,
+    service TEXT NOT NULL,
     run_id TEXT NOT NULL REFERENCES runs (run_id),
-    PRIMARY KEY (config_hash, host)
+    PRIMARY KEY (config_hash, host, service)
 );
 """
 
@@ -124,6 +126,8 @@ class StoreFile:
             yield
         except sqlite3.Error as error:
             raise explain(error, self.path, self._busy_s) from error
+        except UnicodeDecodeError as error:  # SQLite names what is damaged, by a name that is damaged
+            raise damaged(self.path, "names in it are no text") from error
         except OSError as error:
             raise _unreachable(self.path, "read", error) from error
 

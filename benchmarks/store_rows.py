@@ -21,6 +21,7 @@ class Row(msgspec.Struct, frozen=True):
     benchmark: str
     version: int
     host: str
+    service: str | None
     case: str
     temperature: str | None
     label: str | None
@@ -55,6 +56,7 @@ class Query(msgspec.Struct, frozen=True):
     label: str | None = None
     case: str | None = None
     suite_id: str | None = None
+    service: str | None = None
     since: str | None = None
     letter: Letter | Literal["none"] | None = None
     text: str | None = None
@@ -70,6 +72,7 @@ def insert(db: sqlite3.Connection, result: Result, document: str) -> None:
         "benchmark": result.benchmark.id,
         "version": result.benchmark.version,
         "host": result.target.host,
+        "service": result.target.service,
         "case": result.case,
         "temperature": result.temperature,
         "label": result.label,
@@ -105,7 +108,7 @@ def _words(result: Result) -> str:
 def conditions(query: Query) -> tuple[str, list[object]]:
     """The WHERE clause and its values."""
     clauses, values = ["1"], list[object]()
-    for name in ("benchmark", "host", "label", "case", "suite_id"):
+    for name in ("benchmark", "host", "service", "label", "case", "suite_id"):
         value = getattr(query, name)
         if value is not None:
             clauses.append(f'runs."{name}" = ?')

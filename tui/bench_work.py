@@ -106,7 +106,7 @@ class EngineWork:
 
     def baseline(self, result: Result) -> Result | None:
         """What it is measured against."""
-        return self._open().baseline(result.config_hash, result.target.host)
+        return self._open().baseline(result.config_hash, result.target.host, result.target.service)
 
     def set_baseline(self, run_id: str) -> Result:
         """Make it the baseline."""
@@ -125,4 +125,4 @@ class EngineWork:
 
         store = self._open()
         result = store.get(run_id)
-        return trend_of(result, store.trend(result.config_hash, result.target.host))
+        return trend_of(result, store.trend(result.config_hash, result.target.host, result.target.service))

@@ -118,6 +118,7 @@ def _described(one: Definition, options: BenchOptions) -> str:
 @bench.command("list-runs")
 @click.option("--benchmark", metavar="ID", help="Of this benchmark.")
 @click.option("--host", metavar="HOST", help="Of this host.")
+@click.option("--service", metavar="NAME", help="Of this service.")
 @click.option("--label", metavar="L", help="With this label.")
 @click.option("--case", metavar="CASE", help="Of this text, prompt or command.")
 @click.option("--since", metavar="WHEN", help="Not older: 12h, 7d, or a date or time (UTC).")
@@ -150,6 +151,7 @@ def _row(row: Row) -> dict[str, Any]:
     found = msgspec.to_builtins(row)
     reasons = {
         "temperature": "not applicable",
+        "service": "the host itself, or a URL",
         "label": "none was given",
         "letter": "not graded",
         "value": "infinite or not measured",

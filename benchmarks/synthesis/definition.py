@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from benchmarks.benchmark import Definition
+from benchmarks.benchmark import Definition, Parameter
 from benchmarks.model import Ladder, Metric
 from benchmarks.synthesis.planning import ID, PARAMETERS, plan
 from benchmarks.synthesis.run import Synthesis
@@ -23,6 +23,14 @@ METRICS: Final = (
 #: seconds to the whole audio of one fixed text
 LADDER: Final = Ladder("response_time", "s", s=1.0, a=2.0, b=5.0, c=10.0)
 
+#: what a request has fields of its own for, for the form on the screen
+_OF_A_REQUEST: Final = (
+    Parameter("service", "service", "text", help="which service of the host; needed where several can speak"),
+    Parameter("text", "text", "text", "the fixed texts", help="a text of your own in their place"),
+    Parameter("style", "style", "text", "the service's first", help="a style's id, or a profile's name"),
+    Parameter("url", "URL", "text", help="a base URL in place of a configured service"),
+)
+
 DEFINITION: Final = Definition(
     id=ID,
     version=1,
@@ -32,5 +40,5 @@ DEFINITION: Final = Definition(
     ladders=(LADDER,),
     plan=plan,
     make=Synthesis,
-    parameters=PARAMETERS,
+    parameters=(*_OF_A_REQUEST, *PARAMETERS),
 )

@@ -12,6 +12,7 @@ from msgspec import structs
 
 from probes.demo import voices
 from probes.demo.catalog import Behaviour, Temper, gpu_of
+from probes.demo.voices.openvoice import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +56,9 @@ def _voice(
         return voices.Voicevox(behaviour, on_busy=on_busy)
     if service.name == "openvoice":
         flavour = "ec2" if host.machine.kind == "g6" else "native"
-        return voices.OpenVoice(behaviour, flavour=flavour, on_busy=on_busy)
+        # the list of that flavour does not say which profile can be used
+        usable = tuple(profile for profile in PROFILES if profile.status == "ready")
+        return voices.OpenVoice(behaviour, flavour=flavour, profiles=usable, on_busy=on_busy)
     if service.name == "llm":
         return voices.OpenAi(behaviour, on_busy=on_busy)
     return voices.Backend(behaviour, on_busy=on_busy)

@@ -43,8 +43,8 @@ def test_a_file_that_was_damaged_anywhere_is_used_or_refused_in_our_words(change
             lambda: store.find(Query(text="gpu")),
             lambda: store.get("run-3"),
             lambda: store.runs_of("label:l4"),
-            lambda: store.baseline("c0ffee", "gpu-1"),
-            lambda: store.trend("c0ffee", "gpu-1"),
+            lambda: store.baseline("c0ffee", "gpu-1", "voicevox"),
+            lambda: store.trend("c0ffee", "gpu-1", "voicevox"),
             lambda: store.save(result("new")),
             lambda: store.set_baseline("run-1"),
         )

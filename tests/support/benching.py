@@ -214,7 +214,8 @@ def row_of(result: Result, **over: Any) -> Row:
     """The result as it stands in the list."""
     grade = result.grade
     fine = Row(
-        result.run_id, result.suite_id, result.benchmark.id, result.benchmark.version, result.target.host, result.case,
+        result.run_id, result.suite_id, result.benchmark.id, result.benchmark.version, result.target.host,
+            result.target.service, result.case,
         result.temperature, result.label, result.config.mode, result.wall_start, result.config_hash, grade.letter,
         grade.approximate, grade.provisional, result.validity.verdict, grade.statistic, grade.value, grade.unit,
         result.simulated, False,

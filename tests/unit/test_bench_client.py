@@ -371,6 +371,11 @@ async def test_whose_fault_a_status_is(status: str, side: Side) -> None:
     assert failed.detail == f"HTTP {status[:3]}: no such [style]"
 
 
+async def test_when_to_come_again_is_said_and_not_waited_for() -> None:
+    failed = await failure(answer('{"detail": "full"}', "429 Too Many Requests", "Retry-After: 3600\x01"))
+    assert failed.detail == "HTTP 429: full (Retry-After: 3600)"
+
+
 async def test_a_redirect_is_not_followed() -> None:
     failed = await failure(answer("", "302 Found", "Location: http://127.0.0.1:1/login?token=secret"))
     assert (failed.outcome, failed.side) == (Outcome.HTTP_ERROR, Side.CLIENT)

@@ -153,3 +153,20 @@ def test_as_json_and_as_text():
         "  note: each interval holds with 95 % by itself, not all together",
     ]
     assert lines(compare([], []))[1:] == ["  refused: A has no run", "  refused: B has no run"]
+
+
+def test_services_are_never_pooled():
+    fast = [replace_service(result_of(f"a{i}", [0.1] * 30), "voicevox") for i in range(4)]
+    slow = [replace_service(result_of(f"b{i}", [0.9] * 30), "openvoice") for i in range(4)]
+    others = [replace_service(result_of(f"c{i}", [0.1] * 30), "voicevox") for i in range(4)]
+    found = compare_all([*fast, *slow], others)
+    assert [len(one.refused) > 0 for one in found] == [False, True]
+    # one service a side, called differently: that is what a comparison is for
+    (one,) = compare_all(fast, slow)
+    assert not one.refused
+
+
+def replace_service(result, service):
+    from msgspec.structs import replace
+
+    return replace(result, target=replace(result.target, service=service))

@@ -217,9 +217,9 @@ def test_a_list_of_runs_is_a_table(tmp_path: Path):
     store.save(invalid("run-22"))
     store.set_baseline("run-1")
     head, newest, oldest = rows_text(store.find()).splitlines()
-    assert head.split() == ["RUN", "BENCHMARK", "HOST", "CASE", "GRADE", "FIGURE", "STATISTIC", "LABEL"]
+    assert head.split() == ["RUN", "BENCHMARK", "HOST", "SERVICE", "CASE", "GRADE", "FIGURE", "STATISTIC", "LABEL"]
     assert newest.split() == [
-        "run-22", "synthesis", "gpu-1", "short", "warm", "INVALID", "1.20", "s",
+        "run-22", "synthesis", "gpu-1", "voicevox", "short", "warm", "INVALID", "1.20", "s",
         "response_time", "median,", "ok", "only",
     ]  # fmt: skip
     assert "S baseline" in oldest

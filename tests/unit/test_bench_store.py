@@ -62,8 +62,8 @@ def test_file_and_folder_are_for_their_owner_alone(store):
 
 def test_looking_makes_no_file(store):
     assert store.find() == ()
-    assert store.trend("c0ffee", "gpu-1") == ()
-    assert store.baseline("c0ffee", "gpu-1") is None
+    assert store.trend("c0ffee", "gpu-1", "voicevox") == ()
+    assert store.baseline("c0ffee", "gpu-1", "voicevox") is None
     assert store.ids("") == ()
     assert not store.path.parent.exists()
 
@@ -113,7 +113,7 @@ def test_the_one_added_last_is_first_even_when_the_clock_was_set_back(store):
     store.save(result("20261125T120000-000001", wall_start="2026-11-25T12:00:00.000Z"))
     store.save(result("20261125T110000-000002", wall_start="2026-11-25T11:00:00.000Z"))
     assert ids(store.find()) == ["20261125T110000-000002", "20261125T120000-000001"]
-    assert ids(store.trend("c0ffee", "gpu-1")) == ["20261125T120000-000001", "20261125T110000-000002"]
+    assert ids(store.trend("c0ffee", "gpu-1", "voicevox")) == ["20261125T120000-000001", "20261125T110000-000002"]
     assert store.runs_of("20261125T11,20261125T12")[0].run_id == "20261125T120000-000001"
 
 
@@ -211,11 +211,11 @@ def test_a_label_may_be_narrowed_to_a_host(store):
 
 def test_the_baseline_is_that_of_the_configuration_and_the_host(several):
     assert several.set_baseline("a1").run_id == "a1"
-    found = several.baseline("c0ffee", "gpu-1")
+    found = several.baseline("c0ffee", "gpu-1", "voicevox")
     assert found is not None
     assert found.run_id == "a1"
-    assert several.baseline("c0ffee", "gpu-2") is None
-    assert several.baseline("beef", "gpu-1") is None
+    assert several.baseline("c0ffee", "gpu-2", "voicevox") is None
+    assert several.baseline("beef", "gpu-1", "voicevox") is None
     assert [row.run_id for row in several.find() if row.baseline] == ["a1"]
 
 
@@ -230,13 +230,13 @@ def test_a_new_baseline_takes_the_place_of_the_old_one(store):
 def test_an_invalid_run_is_no_baseline(several):
     with pytest.raises(BenchError, match="client was the bottleneck"):
         several.set_baseline("b3")
-    assert several.baseline("c0ffee", "gpu-1") is None
+    assert several.baseline("c0ffee", "gpu-1", "voicevox") is None
 
 
 def test_the_trend_leaves_out_what_is_not_valid_or_of_another_host(several):
     several.save(graded("a4", "A"))
-    assert ids(several.trend("c0ffee", "gpu-1")) == ["a1", "a4"]
-    assert ids(several.trend("c0ffee", "gpu-1", limit=1)) == ["a4"]
+    assert ids(several.trend("c0ffee", "gpu-1", "voicevox")) == ["a1", "a4"]
+    assert ids(several.trend("c0ffee", "gpu-1", "voicevox", limit=1)) == ["a4"]
 
 
 # --- what can be wrong with the file ---
@@ -513,4 +513,4 @@ def test_a_graded_figure_that_failures_made_infinite_is_kept_as_unknown(store):
     store.save(result(grade=Grade("D", "default-1", statistic="response_time p90", unit="s")))
     (row,) = store.find()
     assert (row.statistic, row.value, row.unit, row.letter) == ("response_time p90", None, "s", "D")
-    assert store.trend("c0ffee", "gpu-1") == ()
+    assert store.trend("c0ffee", "gpu-1", "voicevox") == ()
