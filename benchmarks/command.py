@@ -268,6 +268,7 @@ DEFINITION: Final = Definition(
     summary="A command on the host over SSH: start-up, commands a second, memory; ssh's own share apart",
     metrics=METRICS,
     ladders=(),
+    reference="commands_per_s",
     plan=plan,
     make=Command,
     parameters=PARAMETERS,
