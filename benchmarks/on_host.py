@@ -236,8 +236,8 @@ class OnHost(ABC):
 
     def _found(self) -> Preflight:
         return Preflight(
-            endpoint=f"ssh {self._context.host.address}",
-            via="ssh",
+            endpoint="this machine" if self._context.host.local else f"ssh {self._context.host.address}",
+            via="local" if self._context.host.local else "ssh",
             notes=tuple(self._notes),
             missing={"server_version": "a program of our own", "device_claimed": "not a service"},
             case=self._case(),
