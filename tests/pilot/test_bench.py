@@ -193,6 +193,25 @@ async def test_nothing_is_built_anew_while_nothing_changes(monkeypatch) -> None:
         runner.finish()
 
 
+async def test_many_points_are_caught_up_with_in_several_drawings() -> None:
+    work = FakeWork()
+    app = bench_app(work)
+    async with app.run_test(size=(120, 40)) as pilot:
+        runner = await started(pilot, work)
+        every = [replace(one, at_s=at / 100) for at, one in enumerate(points(9000, failed=range(0, 9000, 100)))]
+        runner.play(progress=progress(9000, 20000), points=every)
+        live = app.screen._live
+        await until(pilot, lambda: live._plots != {}, "some are taken")
+        assert live._plots[0].taken <= 4000
+        await until_text(pilot, "90 failed")
+        assert live._plots[0].scatter.n == 9000
+        assert not live.behind
+        runner.play(progress=progress(1, run=1), points=every[:1])
+        await until_text(pilot, "run 2 of 3")
+        await until(pilot, lambda: live._plots[0].scatter.n == 1, "another run begins anew")
+        runner.finish()
+
+
 # --- the form ---
 
 

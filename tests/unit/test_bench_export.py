@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.card import card, cards, figure, rows_text
 from benchmarks.errors import BenchError
 from benchmarks.export import collected, document, documents, samples_text
-from benchmarks.model import Outcome, Sample
-from benchmarks.result import Cap, CheckResult, Grade, GradePart, Kpi, MetricResult, Quantile, Validity
+from benchmarks.model import RESPONSE_TIME, THROUGHPUT, Load, Outcome, Sample
+from benchmarks.result import (
+    Cap,
+    CheckResult,
+    GpuUse,
+    Grade,
+    GradePart,
+    Kpi,
+    LoadResult,
+    MetricResult,
+    Quantile,
+    Target,
+    Validity,
+)
 from benchmarks.samples_file import SampleWriter
+from benchmarks.stats import describe, run_metric
 from benchmarks.store import Store
 from tests.support.stored_results import graded, invalid, result
 
@@ -38,6 +51,49 @@ def test_what_is_null_has_its_reason():
         "label": "none was given",
         "samples_file": "no samples were saved",
     }
+
+
+def unexplained(value: Any, at: str = "$") -> list[str]:
+    """Where a null stands without a reason in the object it stands in."""
+    if isinstance(value, list):
+        return [line for i, each in enumerate(value) for line in unexplained(each, f"{at}[{i}]")]
+    if not isinstance(value, dict):
+        return []
+    found = []
+    for name, each in value.items():
+        said = name == "reason" or value.get("reason") or name in value.get("missing", {})
+        found += [f"{at}.{name}"] if each is None and not said else unexplained(each, f"{at}.{name}")
+    return found
+
+
+UNGRADED = Grade(None, "default-1", reason="INVALID: cancelled", missing={"letter": "INVALID: cancelled"})
+INFINITE = GradePart("response_time", "response_time p90, error-adjusted", "s", None, None, "D", "D", reason="failures")
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {},
+        {"config": Load(rate_per_s=4.0), "load": LoadResult("open", None, 4.0, 4.0, 0, {}, 0.001, 12.0)},
+        {"target": Target("gpu-1", "http://127.0.0.1:50021"), "label": None, "temperature": None},
+        {"metrics": {"throughput": run_metric(None, THROUGHPUT), "response_time": describe([], RESPONSE_TIME, 30)}},
+        {"metrics": {"throughput": run_metric(2.0, THROUGHPUT), "response_time": describe([1.0], RESPONSE_TIME)}},
+        {"gpu": GpuUse(missing={"readings": "the host has no GPU"})},
+        {"kpis": (Kpi("p50", "p50", "s", None, None, None, None, "measured", "median"),)},
+        {"grade": UNGRADED},
+        {"grade": Grade("D", "default-1", statistic="response_time p90, error-adjusted", parts=(INFINITE,))},
+        {"grade": Grade("F", "default-1", parts=(GradePart("a", "a", "s", 1.0, None, "S", "S"),))},
+    ],
+)
+def test_no_null_is_without_a_reason(over: dict[str, Any]):
+    assert unexplained(document(result(**over))) == []
+    assert unexplained(collected(result(**over))) == []
+
+
+def test_a_reason_that_was_found_is_kept():
+    found = document(result(gpu=GpuUse(missing={"utilization_mean_pct": "not reached"})))["gpu"]["missing"]
+    assert found["utilization_mean_pct"] == "not reached"
+    assert document(result())["metrics"]["response_time"]["missing"]["value"].startswith("it has one value a request")
 
 
 def test_an_infinite_figure_is_null_in_the_json():

@@ -237,6 +237,10 @@ def test_a_card_at_any_width(result, width, glyphs) -> None:
         assert f"intended {result.counts.intended}" in text
 
 
+def test_a_simulated_result_says_so_first() -> None:
+    assert plain(card_rows(graded_s(simulated=True), UNICODE, 80)).startswith(" SIMULATED  no real host")
+
+
 def test_an_invalid_result_has_no_letter() -> None:
     text = plain(card_rows(invalid(), UNICODE, 120))
     assert "INVALID" in text

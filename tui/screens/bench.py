@@ -178,7 +178,7 @@ class BenchScreen(Screen[None]):
     def hosts_changed(self, _dirty: set[str]) -> None:
         """The app's tick, four times a second while this screen is on top: drawn only when something is new."""
         state = (*self.desk.state, int(self.deck.wall_s()))
-        if state != self._drawn:
+        if state != self._drawn or self._live.behind:
             self._drawn = state
             self.draw_soon()
 

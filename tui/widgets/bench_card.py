@@ -37,7 +37,8 @@ def card_rows(result: Result, glyphs: Glyphs, width: int, *, baseline: Result | 
         width: cells.
         baseline: the run this configuration is measured against on this host, if there is one.
     """
-    rows = _grade(result, glyphs, width)
+    rows: list[Row] = [clip([(" SIMULATED ", "simulated"), (" no real host was measured", "text")], width)]
+    rows = (rows if result.simulated else []) + _grade(result, glyphs, width)
     if baseline is not None and baseline.run_id != result.run_id:
         rows += folded(
             f"{_statistic(baseline)} on {baseline.wall_start} ({tidy(baseline.run_id)})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.suite import OVER
@@ -41,6 +42,8 @@ PHASE_NEWS: Final = {
     "drain": "waiting for the requests on their way",
     "validate": "checking and judging what was measured",
 }
+#: points taken with one drawing: a host with many is caught up with in several
+_AT_A_TIME: Final = 2000
 _PLOT_MIN: Final = 4
 _PLOT_MAX: Final = 24
 
@@ -206,6 +209,15 @@ def _since(readings: Sequence[GpuReading], t0_ns: int) -> Sequence[GpuReading]:
     return readings[at:]
 
 
+@dataclass(slots=True)
+class _Plot:
+    """The points of one run that were taken."""
+
+    run: int
+    taken: int = 0
+    scatter: Scatter = field(default_factory=Scatter)
+
+
 class LivePanel(LinesPanel):
     """The running (or last) suite. ``room`` is the height there is."""
 
@@ -219,9 +231,10 @@ class LivePanel(LinesPanel):
         self.gpu_why = ""
         #: said where there is no suite
         self.empty: Sequence[str] = ()
-        self._scatter = Scatter()
-        self._of: tuple[int, int, int] = (0, 0, -1)
-        self._taken = 0
+        #: points are still to be taken: draw again soon
+        self.behind = False
+        self._of: Suite | None = None
+        self._plots: dict[int, _Plot] = {}
 
     def build(self, width: int) -> list[Row]:
         """Hosts, progress, plot, GPUs."""
@@ -246,8 +259,7 @@ class LivePanel(LinesPanel):
         progress = job.progress
         if progress is None:
             return []
-        self._take(job, progress)
-        scatter = self._scatter
+        scatter = self._taken(job, progress)
         last_gpu_s = (job.gpu[-1].at_ns - progress.t0_ns) / 1e9 if job.gpu else 0.0
         end_s = time_end(max(progress.elapsed_s, scatter.last_s, last_gpu_s))
         readings = _since(job.gpu, progress.t0_ns)
@@ -266,10 +278,15 @@ class LivePanel(LinesPanel):
             now=job.state not in OVER,
         )  # fmt: skip
 
-    def _take(self, job: JobState, progress: Progress) -> None:
-        """Take the points that came since; another job or run begins anew."""
-        of = (id(self.suite), id(job), progress.run)
-        if of != self._of or len(job.points) < self._taken:
-            self._of, self._scatter, self._taken = of, Scatter(), 0
-        self._scatter.add(job.points[self._taken :])
-        self._taken = len(job.points)
+    def _taken(self, job: JobState, progress: Progress) -> Scatter:
+        """The job's plot with the points that came since, at most ``_AT_A_TIME``; another run begins anew."""
+        if self._of is not self.suite:
+            self._of, self._plots = self.suite, {}
+        plot = self._plots.get(self.selected)
+        if plot is None or plot.run != progress.run or len(job.points) < plot.taken:
+            plot = self._plots[self.selected] = _Plot(progress.run)
+        end = min(plot.taken + _AT_A_TIME, len(job.points))
+        plot.scatter.add(job.points[plot.taken : end])
+        plot.taken = end
+        self.behind = end < len(job.points)
+        return plot.scatter
