@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from benchmarks.benchmark import Definition, Parameter
+from benchmarks.benchmark import Definition, Parameter, Preflight
 from benchmarks.errors import NotMeasurableError
 from benchmarks.machine import gb
 from benchmarks.model import RESPONSE_TIME, Case, Metric, RunSpec
@@ -29,7 +29,7 @@ from benchmarks.on_host_plan import (
     whole,
     wrong,
 )
-from benchmarks.peak import peak
+from benchmarks.peak import Peak, peak
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class ComputeBench(OnHost):
 
     compiled = Source("dgemm.c")
     interpreted = Source("dgemm_numpy.py")
+    _peak = Peak(None, "the program was not started")
 
     def way(self, machine: Machine) -> Way:
         """By a compiler or by numpy, as the case is; where one is missing the other case is what can be had."""
@@ -69,20 +70,26 @@ class ComputeBench(OnHost):
         return found
 
     def choose(self, machine: Machine, threads: int) -> int:
-        """Rows of the matrices, within half of the free memory; and the peak that they are held against."""
+        """Rows of the matrices, within half of the free memory."""
+        del machine
         given: int | None = self._spec.options["size"]
         size = given or next(rows for up_to, rows in _SIZES if threads <= up_to)
         self.refuse_memory(3 * _DOUBLE * size * size, f"3 matrices of {size} x {size}")
         self.note(f"C = A x B of {size} x {size} doubles, {gb(3 * _DOUBLE * size * size)} together")
         if self._spec.options["by"] != NUMPY:
             self.note(LABEL)
-        ghz = self._spec.options["ghz"]
-        self._peak = peak(machine, threads, None if ghz is None else float(ghz))
+        return size
+
+    async def prepare(self) -> Preflight:
+        """Start the program; and say the peak of the threads that it has."""
+        await super().prepare()
+        ghz: float | None = self._spec.options["ghz"]
+        self._peak = peak(self._machine, self._way.threads, ghz)
         if self._peak.gflops is None:
             self.note(f"theoretical peak not known: {self._peak.words}")
         else:
             self.note(f"theoretical peak {self._peak.gflops:.1f} GFLOP/s: {self._peak.words}")
-        return size
+        return self._found()
 
     def times_s(self, answer: Mapping[str, Any]) -> dict[str, Any]:
         """Of the one multiplication."""

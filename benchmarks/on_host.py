@@ -190,9 +190,8 @@ class OnHost(ABC):
         machine, chosen = self._machine, self._way
         cpu = machine.model or machine.architecture or "CPU not said"
         load = "" if machine.load_1min is None else f", load average before the run {machine.load_1min:.2f}"
-        usable = "an unknown number of" if machine.cpus is None else str(machine.cpus)
-        self.note(f"{cpu}, {usable} CPUs may be used{load}")
-        self.note(f"{chosen.threads} thread{'s' if chosen.threads != 1 else ''}")
+        usable = "an unknown number of CPUs" if machine.cpus is None else _count(machine.cpus, "CPU")
+        self.note(f"{cpu}, {usable} may be used{load}")
         if chosen.fallback:
             self.note("numpy fallback, not comparable with compiled figures: no compiler (cc, gcc, clang) on the host")
         elif chosen.compiler is None:
@@ -232,6 +231,7 @@ class OnHost(ABC):
                 cause = f"the host gives {hello.threads} of {chosen.threads} threads"
                 raise BenchError(cause, layer="host", next_step="choose fewer with threads=")
             self._way, self._serial = structs.replace(chosen, threads=1), True
+        self.note(_count(self._way.threads, "thread"))
         self.note(f"resolution of the clock there {hello.timer_resolution_s * 1e9:.0f} ns")
 
     def _found(self) -> Preflight:
@@ -265,6 +265,10 @@ class OnHost(ABC):
         if needed_bytes > MEMORY_SHARE * free:
             cause = f"not enough memory: {gb(needed_bytes)} needed ({why}), {gb(free)} free, of which half may be used"
             raise BenchError(cause, layer="host", next_step="free some, or choose a larger host")
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'s' if n != 1 else ''}"
 
 
 def _wrong(checked: Mapping[str, Any], iterations: int) -> str:

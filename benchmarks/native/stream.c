@@ -71,10 +71,21 @@ static double scalar_of(long i, double a) {
   return (a > 1.0 ? 0.3 : 0.5) + 0.1 * fraction;
 }
 
+/* By memcpy, which is what compilers make of the original's loop; each thread has its part of the static schedule. */
 static void copy(void) {
   const double *a = where[0];
   double *c = where[2];
-  EACH for (long j = 0; j < elements; j++) c[j] = a[j];
+#pragma omp parallel
+  {
+    long threads = 1, me = 0;
+#ifdef _OPENMP
+    threads = omp_get_num_threads();
+    me = omp_get_thread_num();
+#endif
+    long part = elements / threads, rest = elements % threads;
+    long from = me * part + (me < rest ? me : rest), count = part + (me < rest);
+    memcpy(c + from, a + from, (size_t)count * sizeof *c);
+  }
 }
 
 static void scale(double s) {
