@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.intervals import minimum_n
+from benchmarks.stats import TOO_SMALL
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
 
 _TEXT: Final = 60
 _BINARY: Final = ("B", "KiB", "MiB", "GiB", "TiB")
-_PERCENTILES: Final = ("p50", "p90", "p95", "p99", "p99.9")
+_TAG: Final = 32
+_PERCENTILES: Final = {"p50": 0.50, "p90": 0.90, "p95": 0.95, "p99": 0.99}
 _BY_SIZE: Final = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "µs"))
 
 
@@ -134,41 +137,45 @@ def _load(result: Result) -> Iterable[str]:
 
 
 def _figures(result: Result) -> Iterable[str]:
-    for tag, metric in result.metrics.items():
-        yield f"  {clean(tag)}: {_metric(metric)}"
-        yield f"            = {clean(metric.formula)}"
     for kpi in result.kpis:
         yield f"  kpi       {_kpi(kpi)}"
+    rows = [row for tag, metric in result.metrics.items() for row in _rows(tag, metric)]
+    if not rows:
+        return
+    table = [("figure", "n", "p50 [95 % interval]", "p90", "p95", "p99", "mean", "most"), *rows]
+    widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
+    for row in table:
+        yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def _metric(metric: MetricResult) -> str:
+def _rows(tag: str, metric: MetricResult) -> Iterable[tuple[str, ...]]:
+    """A line a metric; two where requests failed: of the ok ones, and with a failure as infinite."""
+    name = clean(tag, _TAG)
     if metric.scope == "run":
-        reason = f" ({clean(metric.missing['value'])})" if metric.value is None and "value" in metric.missing else ""
-        return figure(metric.value, metric.unit) + reason
-    quantiles = metric.adjusted or metric.q
-    parts = list(_quantiles(quantiles, metric.unit))
-    mean = "" if metric.mean is None else f", mean {figure(metric.mean, metric.unit)}"
-    range_ = "" if metric.min is None else f", {figure(metric.min, metric.unit)} to {figure(metric.max, metric.unit)}"
-    outliers = f", {metric.outliers} outliers" if metric.outliers else ""
-    adjusted = " (a failure is infinite)" if metric.adjusted else ""
-    return f"{', '.join(parts)}{adjusted}; of the {metric.n} ok{mean or ' nothing'}{range_}{outliers}"
+        reason = f"unknown ({clean(metric.missing['value'])})" if "value" in metric.missing else ""
+        yield name, "1 run", reason or figure(metric.value, metric.unit), "", "", "", "", ""
+        return
+    mean, most = (figure(value, metric.unit) if value is not None else "" for value in (metric.mean, metric.max))
+    if metric.outliers:
+        most += f" ({metric.outliers} outliers)"
+    failed = metric.adjusted != metric.q
+    yield f"{name}{', ok only' if failed else ''}", str(metric.n), *_quantiles(metric.q, metric.unit), mean, most
+    if failed:
+        yield f"{name}, failures infinite", "", *_quantiles(metric.adjusted, metric.unit), "", ""
 
 
-def _quantiles(quantiles: Mapping[str, Quantile], unit: str) -> Iterable[str]:
-    """Each percentile; those that n does not suffice for in one word."""
-    few = [name for name in _PERCENTILES if name in quantiles and quantiles[name].reason == "n too small"]
-    few = [name for name in few if quantiles[name].value is None]
-    yield from (
-        f"{name} {_quantile(quantiles[name], unit)}" for name in _PERCENTILES if name in quantiles.keys() - {*few}
-    )
-    if few:
-        yield f"{' and '.join(few)} n too small"
+def _quantiles(found: Mapping[str, Quantile], unit: str) -> tuple[str, ...]:
+    """The cells of the percentiles; one that n does not suffice for says how many it needs."""
+    return tuple(_quantile(found.get(name), unit, p, ci=name == "p50") for name, p in _PERCENTILES.items())
 
 
-def _quantile(quantile: Quantile, unit: str) -> str:
+def _quantile(quantile: Quantile | None, unit: str, p: float, *, ci: bool) -> str:
+    if quantile is None:
+        return "-"
     if quantile.value is None:
-        return "infinite" if quantile.reason == "failures" else clean(quantile.reason or "unknown")
-    if quantile.ci is None:
+        needs = f"n < {minimum_n(p)}"
+        return "infinite" if quantile.reason == "failures" else needs if quantile.reason == TOO_SMALL else "unknown"
+    if not ci or quantile.ci is None:
         return figure(quantile.value, unit)
     return f"{figure(quantile.value, unit)} [{figure(quantile.ci[0], unit)}, {figure(quantile.ci[1], unit)}]"
 
@@ -195,6 +202,9 @@ def _tail(result: Result) -> Iterable[str]:
         yield f"  error     {clean(error)}"
     for note in result.notes:
         yield f"  note      {clean(note)}"
+    formulas = "; ".join(f"{clean(tag, _TAG)} = {clean(metric.formula)}" for tag, metric in result.metrics.items())
+    if formulas:
+        yield f"  formulas  {formulas}"
 
 
 def rows_text(rows: Sequence[Row]) -> str:

@@ -106,8 +106,8 @@ class Command:
         if self._spec.options["usage"] and (ended.usage is None or ended.usage.wall_s is None):
             notes.append("peak RSS, CPU and exec to exit on the host's clock need Python on the host: none was found")
         return Preflight(
-            endpoint=f"ssh {self._context.host.address}",
-            via="ssh",
+            endpoint="this machine" if self._context.host.local else f"ssh {self._context.host.address}",
+            via="local" if self._context.host.local else "ssh",
             notes=tuple(notes),
             missing={"server_version": "a command has none that is known", "device_claimed": "not a service"},
         )
@@ -181,7 +181,8 @@ class Command:
         walls = [use.wall_s for use in self._usage if use.wall_s is not None]
         peaks = [use.peak_rss_bytes for use in self._usage if use.peak_rss_bytes is not None]
         cpus = [use.cpu_s for use in self._usage if use.cpu_s is not None]
-        connects = self._remote.connect_auth_s
+        # nobody logs in to this machine
+        connects = [] if self._context.host.local else self._remote.connect_auth_s
         return {
             "commands_per_s": throughput_per_s(samples),
             "baseline_true": self._baseline_s,
@@ -268,6 +269,7 @@ DEFINITION: Final = Definition(
     summary="A command on the host over SSH: start-up, commands a second, memory; ssh's own share apart",
     metrics=METRICS,
     ladders=(),
+    reference="commands_per_s",
     plan=plan,
     make=Command,
     parameters=PARAMETERS,

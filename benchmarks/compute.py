@@ -154,6 +154,7 @@ DEFINITION: Final = Definition(
         RESPONSE_TIME,
     ),
     ladders=(),
+    reference="gflops_best",
     plan=plan,
     make=ComputeBench,
     parameters=(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from benchmarks.reasons import explained
 from benchmarks.samples_file import read_samples, samples_path
 from benchmarks.store_errors import store_error
 from probes.text import clean
@@ -16,19 +17,10 @@ if TYPE_CHECKING:
 
     from benchmarks.result import Result
 
-_NO_REASON: Final = {
-    "temperature": "not applicable",
-    "label": "none was given",
-    "samples_file": "no samples were saved",
-}
-
 
 def document(result: Result) -> dict[str, Any]:
-    """The whole result as plain JSON; fields that a person may leave out have their reason, too."""
-    made = msgspec.json.decode(msgspec.json.encode(result))
-    missing = {name: why for name, why in _NO_REASON.items() if made[name] is None}
-    made["missing"] = {**missing, **made["missing"]}
-    return made
+    """The whole result as plain JSON, in which every null has its reason."""
+    return explained(msgspec.json.decode(msgspec.json.encode(result)))
 
 
 def documents(results: Sequence[Result]) -> list[dict[str, Any]]:

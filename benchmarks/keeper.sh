@@ -4,7 +4,7 @@
 # Every command carries a token, NONCE.NUMBER., on the command line of its leading shell and in the environment of all
 # below that. The keeper ends the bearers of a token, and all in the sessions that bearers lead: TERM, then KILL.
 #   in   h          a heartbeat                    out   QDC1 NONCE ready
-#        k NUMBER   end that command                     x NUMBER LEFT   done; LEFT would not end
+#        k N|N|...  end these commands                   x N|N|... LEFT   done; LEFT processes would not end
 #        q          end all of them, and the keeper
 # The end of stdin, or QD_W seconds without a heartbeat, is a q.
 #
@@ -38,7 +38,7 @@ add() {
 whom() {
   pids=
   set +f
-  for path in $(cd /proc && grep -sl -e "$1" [0-9]*/cmdline [0-9]*/environ); do
+  for path in $(cd /proc && grep -slE -e "$1" [0-9]*/cmdline [0-9]*/environ); do
     pid=${path%%/*}
     add "$pid" || continue
     read -r stat <"/proc/$pid/stat" || continue
@@ -77,12 +77,12 @@ bury() {
 undertaker() {
   exec 3>&-
   trap '' HUP INT TERM PIPE
-  while read -r verb number; do
+  while read -r verb numbers; do
     case $verb in
     k)
       (
-        bury "$QD_N[.]$number[.]"
-        echo "x $number $left"
+        bury "$QD_N[.]($numbers)[.]"
+        echo "x $numbers $left"
       ) </dev/null &
       ;;
     q) break ;;
@@ -110,14 +110,14 @@ reader() {
   QD_SLEEPER=
   renew
   echo "QDC1 $QD_N ready"
-  while read -r verb number; do
+  while read -r verb numbers; do
     case $verb in
     h)
       renew
       # ends this reader when the undertaker is gone
       echo h >&4
       ;;
-    k) echo "k $number" >&4 ;;
+    k) echo "k $numbers" >&4 ;;
     q) break ;;
     esac
   done

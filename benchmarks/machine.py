@@ -17,10 +17,10 @@ from probes.text import clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-_SIZE: Final = re.compile(r"(\d{1,12})([KMG]?)")
+_SIZE: Final = re.compile(r"([0-9]{1,12})([KMG]?)")
 _FACTOR: Final = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_MEMORY: Final = re.compile(r"(\w+):\s+(\d{1,15}) kB")
-_NUMBER: Final = re.compile(r"\d{1,19}")
+_MEMORY: Final = re.compile(r"(\w+):\s+([0-9]{1,15}) kB")
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 #: no machine has more CPUs; a list that says so is not believed
 _MAX_CPUS: Final = 65_536
 #: cgroup v1 says "no limit" with a number near 2^63
@@ -222,13 +222,20 @@ def _free_in_groups(limits: Mapping[str, Mapping[str, str]]) -> int | None:
             ("memory.max", "memory.current"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes"),
         ):
-            limit, used = files.get(limit_name, ""), files.get(used_name, "")
+            limit = files.get(limit_name, "")
             if not _NUMBER.fullmatch(limit) or int(limit) >= _NO_LIMIT_BYTES:
                 continue
-            reclaimable = files.get("inactive_file", "0")
-            held = int(used) - (int(reclaimable) if _NUMBER.fullmatch(reclaimable) else 0) if used.isdecimal() else 0
-            free.append(max(int(limit) - max(held, 0), 0))
+            used, reclaimable = (
+                int(files[name]) if _NUMBER.fullmatch(files.get(name, "")) else 0
+                for name in (used_name, "inactive_file")
+            )
+            free.append(max(int(limit) - max(used - reclaimable, 0), 0))
     return min(free, default=None)
+
+
+def _number(files: Mapping[str, str], name: str) -> int:
+    text = files.get(name, "")
+    return int(text) if _NUMBER.fullmatch(text) else 0
 
 
 def _quota_cpus(limits: Mapping[str, Mapping[str, str]]) -> float | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import shlex
+from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -90,7 +91,8 @@ class NativeProgram:
         self._remote = remote
         self._process: RemoteProcess | None = None
         self._partial = bytearray()
-        self._lines: asyncio.Queue[bytes] = asyncio.Queue(_MAX_WAITING)
+        self._lines: deque[bytes] = deque()
+        self._news = asyncio.Event()
         self._flooded = False
         self._end: asyncio.Task[Ended] | None = None
 
@@ -170,38 +172,40 @@ class NativeProgram:
             raise ProgramLostError(f"it said {clean_bytes(line, 120)!r}", lost=False) from None
 
     def _hear(self, data: bytes) -> None:
+        if self._flooded:
+            return
         self._partial += data
         *whole, rest = bytes(self._partial).split(b"\n")
         self._partial[:] = rest
-        for line in whole:
-            if self._lines.full():
-                self._flooded = True
-                return
-            self._lines.put_nowait(line)
-        if len(self._partial) > _MAX_LINE:
+        self._lines += whole
+        if len(self._lines) > _MAX_WAITING or len(rest) > _MAX_LINE:
             self._flooded = True
             self._partial.clear()
+        if self._lines or self._flooded:
+            self._news.set()
 
     async def _line(self) -> bytes:
         """The next line, which may have come before the end did."""
+        if not self._lines and not self._flooded:
+            await self._wait()
         if self._flooded:
             raise ProgramLostError("it says far more than it was asked", lost=False)
-        if not self._lines.empty():
-            return self._lines.get_nowait()
+        if not self._lines:
+            raise ProgramLostError(self._how_it_ended())
+        return self._lines.popleft()
+
+    async def _wait(self) -> None:
+        """Wait for a line or the end of the program."""
         end = self._end
         if end is None:
-            raise ProgramLostError("it was not started")
-        coming = asyncio.create_task(self._lines.get(), name="next line")
+            return
+        self._news.clear()
+        news = asyncio.create_task(self._news.wait(), name="next line")
         try:
-            await asyncio.wait({coming, end}, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                return coming.result()
+            await asyncio.wait({news, end}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            coming.cancel()
-            await asyncio.wait({coming})
-        if not self._lines.empty():
-            return self._lines.get_nowait()
-        raise ProgramLostError(self._how_it_ended())
+            news.cancel()
+            await asyncio.wait({news})
 
     def _how_it_ended(self) -> str:
         end = self._end

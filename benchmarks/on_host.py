@@ -17,7 +17,7 @@ from benchmarks.machine import Machine, gb, look, parse
 from benchmarks.model import Case, Done, Outcome
 from benchmarks.native_program import COMPILERS, NativeProgram, ProgramLostError
 from benchmarks.on_host_plan import AUTO, NUMPY, Way
-from benchmarks.remote import Remote
+from benchmarks.remote import Pace, Remote
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 #: never more than this share of the free memory: the host has other work
 MEMORY_SHARE: Final = 0.5
+_PACE: Final = Pace()
 
 
 class OnHost(ABC):
@@ -38,8 +39,9 @@ class OnHost(ABC):
     compiled: Source
     interpreted: Source
 
-    def __init__(self, spec: RunSpec, context: Context) -> None:
+    def __init__(self, spec: RunSpec, context: Context, pace: Pace = _PACE) -> None:
         self._spec = spec
+        self._pace = pace
         self._context = context
         self._remote: Remote | None = None
         self._program: NativeProgram | None = None
@@ -92,7 +94,7 @@ class OnHost(ABC):
         Raises:
             BenchError: layer ``ssh``, or ``host``: no compiler and no numpy, not enough memory.
         """
-        self._remote = Remote(self._context)
+        self._remote = Remote(self._context, self._pace)
         await self._remote.open()
         wanted = self._spec.options["cc"]
         names = COMPILERS if wanted in (AUTO, NUMPY) else (wanted,)
@@ -234,8 +236,8 @@ class OnHost(ABC):
 
     def _found(self) -> Preflight:
         return Preflight(
-            endpoint=f"ssh {self._context.host.address}",
-            via="ssh",
+            endpoint="this machine" if self._context.host.local else f"ssh {self._context.host.address}",
+            via="local" if self._context.host.local else "ssh",
             notes=tuple(self._notes),
             missing={"server_version": "a program of our own", "device_claimed": "not a service"},
             case=self._case(),

@@ -50,11 +50,6 @@ class Parser:
         self._after_cr = False
         self._begun = False
 
-    @property
-    def pending(self) -> bool:
-        """Whether an event is under way that no empty line has ended."""
-        return bool(self._line or self._data)
-
     def feed(self, raw: bytes) -> list[Event]:
         """The events that are complete with these bytes.
 

@@ -165,6 +165,7 @@ DEFINITION: Final = Definition(
     summary="a variant of STREAM, compiled on the host: copy, scale, add, triad; all threads and one",
     metrics=_metrics(),
     ladders=(),
+    reference="triad_best",
     plan=plan,
     make=StreamBench,
     parameters=(

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.context import Endpoint
 from benchmarks.errors import BenchError
+from benchmarks.local_link import LocalConnection
 from benchmarks.model import Side
 from benchmarks.tunnel import Refusal, Tunnel, open_tunnel
 from probes.errors import AuthError, HostKeyChangedError, HostKeyUnknownError, LinkError
@@ -61,6 +62,7 @@ class RunContext:
         self._routes = Ways(self._transport)
         self._shared: Connection | None = None
         self._connections: list[Connection] = []
+        self._here: list[LocalConnection] = []
         self._tunnels: dict[int, Tunnel] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -99,6 +101,8 @@ class RunContext:
         finally:
             for connection in self._connections:
                 connection.ssh.abort()
+            for here in self._here:
+                here.abort()
             await self._resolver.close()
 
     async def endpoint(self, service: Service | None, url: str | None) -> Endpoint:
@@ -144,11 +148,15 @@ class RunContext:
             return self._shared.ssh
 
     async def another_ssh(self) -> Any:
-        """One more connection, of the caller's own until the context is left.
+        """One more connection, of the caller's own until the context is left; to this machine it is none over SSH.
 
         Raises:
             BenchError: layer ``ssh``.
         """
+        if self._host.local:
+            here = LocalConnection()
+            self._here.append(here)
+            return here
         return (await self._connect()).ssh
 
     # --- from here ---

@@ -121,7 +121,7 @@ class Answer:
             raise BadAnswerError(str(error), self) from None
         for event in events:
             self.events += 1
-            if event.data == DONE:
+            if event.data.startswith(b"[D") and event.data.strip() == DONE:
                 self.done = True
                 return  # what comes behind it belongs to nothing
             self._take(event, at_ns)

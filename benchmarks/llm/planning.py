@@ -33,17 +33,19 @@ PARAMETERS: Final = (
     Parameter("model", "model", "text", "", (), "empty: the configured one, else the first that the service lists"),
     Parameter(
         "prompt", "prompt", "choice", "auto", ("auto", "short", "long", "mixed"),
-        "auto: each of the three by itself; quick and check: the short one",
+        "auto: the configured ones, else all three (quick, check: short), each by itself",
     ),
     Parameter("api", "API", "choice", CHAT, (CHAT, "completions"), "/v1/chat/completions or /v1/completions"),
-    Parameter("max-tokens", "tokens at most", "integer", "", (), "of an answer; empty: the configured number (128)"),
-    Parameter("seed", "seed", "integer", "0", (), "of the sampling, which is at temperature 0"),
+    Parameter(
+        "max-tokens", "tokens at most", "integer", "", (), "of an answer; empty: the configured number (128)"
+    ),
+    Parameter("seed", "seed", "integer", "0", (), "seed of the sampling, which is at temperature 0"),
     Parameter(
         "cache", "prompts", "choice", FRESH, (FRESH, "same"),
-        "fresh: each begins with another number, so that no cache of prefixes answers; same: all alike",
+        "fresh: each begins with another number, so that no cache of prefixes answers; same: as they are",
     ),
-    Parameter("ttft", "goodput: TTFT", "number", f"{TTFT_S:g}", (), "s; requests within it and within tpot count"),
-    Parameter("tpot", "goodput: TPOT", "number", f"{TPOT_S:g}", (), "s a token"),
+    Parameter("ttft", "goodput: TTFT", "number", f"{TTFT_S:g}", (), "objective of goodput, in seconds"),
+    Parameter("tpot", "goodput: TPOT", "number", f"{TPOT_S:g}", (), "objective of goodput, in seconds a token"),
     Parameter("service", "service", "text", help="which service of the host; empty: each of kind openai"),
     Parameter("url", "URL", "text", help="a base URL in place of a configured service"),
 )  # fmt: skip

@@ -25,8 +25,14 @@ def keys(tmp_path: Path) -> Keys:
     return Keys(tmp_path)
 
 
-def playing(answer: Callable[[Any, str], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
-    """A host whose keeper is a fine one, and whose commands are answered by ``answer(process, token)``."""
+def playing(
+    answer: Callable[[Any, str], Awaitable[None]], heard: list[bytes] | None = None
+) -> Callable[[Any], Awaitable[None]]:
+    """A host whose keeper is a fine one, and whose commands are answered by ``answer(process, token)``.
+
+    ``heard``: what the keeper was told to end.
+    """
+    killed = [] if heard is None else heard
 
     async def handler(process: Any) -> None:
         if "qdk-" in process.command:
@@ -34,6 +40,7 @@ def playing(answer: Callable[[Any, str], Awaitable[None]]) -> Callable[[Any], Aw
             process.stdout.write(f"noise QDC1 {nonce} ready\nx 99999999999999 1\nx a b\nQDC1\n\xff\n".encode())
             while line := await process.stdin.readline():
                 if line.startswith(b"k "):
+                    killed.append(line)
                     process.stdout.write(b"x " + line[2:-1] + b" 0\n")
                 if line == b"q\n":
                     break
@@ -98,6 +105,20 @@ async def test_a_command_that_never_starts_is_given_up_in_bounded_time(tmp_path:
         forever.set()
     await asyncio.sleep(0.05)
     assert not [task for task in other_tasks() - before if "heartbeat" in task.get_name()]
+
+
+async def test_those_that_end_together_are_looked_for_once(tmp_path: Path, keys: Keys) -> None:
+    forever, killed = asyncio.Event(), []
+
+    async def answer(process: Any, mark: str) -> None:
+        process.stdout.write(f"QDC1 {mark} start\n".encode())
+        await forever.wait()
+
+    async with FakeHost(tmp_path, keys, playing(answer, killed)) as host, remote_on(host.host()) as remote:
+        processes = [await remote.start(Program("true")) for _ in range(5)]
+        assert await asyncio.gather(*(process.kill() for process in processes)) == [0] * 5
+        forever.set()
+    assert killed == [b"k 1|2|3|4|5\n"]
 
 
 async def test_a_keeper_that_never_comes_is_named(tmp_path: Path, keys: Keys) -> None:

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchmarks.card import card, cards, figure, rows_text
 from benchmarks.errors import BenchError
 from benchmarks.export import collected, document, documents, samples_text
-from benchmarks.model import Outcome, Sample
-from benchmarks.result import Cap, CheckResult, Grade, GradePart, Kpi, MetricResult, Quantile, Validity
+from benchmarks.model import RESPONSE_TIME, THROUGHPUT, Load, Outcome, Sample
+from benchmarks.result import (
+    Cap,
+    CheckResult,
+    GpuUse,
+    Grade,
+    GradePart,
+    Kpi,
+    LoadResult,
+    MetricResult,
+    Quantile,
+    Target,
+    Validity,
+)
 from benchmarks.samples_file import SampleWriter
+from benchmarks.stats import describe, run_metric
 from benchmarks.store import Store
 from tests.support.stored_results import graded, invalid, result
 
@@ -38,6 +51,49 @@ def test_what_is_null_has_its_reason():
         "label": "none was given",
         "samples_file": "no samples were saved",
     }
+
+
+def unexplained(value: Any, at: str = "$") -> list[str]:
+    """Where a null stands without a reason in the object it stands in."""
+    if isinstance(value, list):
+        return [line for i, each in enumerate(value) for line in unexplained(each, f"{at}[{i}]")]
+    if not isinstance(value, dict):
+        return []
+    found = []
+    for name, each in value.items():
+        said = name == "reason" or value.get("reason") or name in value.get("missing", {})
+        found += [f"{at}.{name}"] if each is None and not said else unexplained(each, f"{at}.{name}")
+    return found
+
+
+UNGRADED = Grade(None, "default-1", reason="INVALID: cancelled", missing={"letter": "INVALID: cancelled"})
+INFINITE = GradePart("response_time", "response_time p90, error-adjusted", "s", None, None, "D", "D", reason="failures")
+
+
+@pytest.mark.parametrize(
+    "over",
+    [
+        {},
+        {"config": Load(rate_per_s=4.0), "load": LoadResult("open", None, 4.0, 4.0, 0, {}, 0.001, 12.0)},
+        {"target": Target("gpu-1", "http://127.0.0.1:50021"), "label": None, "temperature": None},
+        {"metrics": {"throughput": run_metric(None, THROUGHPUT), "response_time": describe([], RESPONSE_TIME, 30)}},
+        {"metrics": {"throughput": run_metric(2.0, THROUGHPUT), "response_time": describe([1.0], RESPONSE_TIME)}},
+        {"gpu": GpuUse(missing={"readings": "the host has no GPU"})},
+        {"kpis": (Kpi("p50", "p50", "s", None, None, None, None, "measured", "median"),)},
+        {"grade": UNGRADED},
+        {"grade": Grade("D", "default-1", statistic="response_time p90, error-adjusted", parts=(INFINITE,))},
+        {"grade": Grade("F", "default-1", parts=(GradePart("a", "a", "s", 1.0, None, "S", "S"),))},
+    ],
+)
+def test_no_null_is_without_a_reason(over: dict[str, Any]):
+    assert unexplained(document(result(**over))) == []
+    assert unexplained(collected(result(**over))) == []
+
+
+def test_a_reason_that_was_found_is_kept():
+    found = document(result(gpu=GpuUse(missing={"utilization_mean_pct": "not reached"})))["gpu"]["missing"]
+    assert found["utilization_mean_pct"] == "not reached"
+    assert document(result())["metrics"]["response_time"]["missing"]["value"].startswith("it has one value a request")
 
 
 def test_an_infinite_figure_is_null_in_the_json():
@@ -89,10 +145,8 @@ def lines(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-FIGURES = (
-    "response_time: p90 1.42 s [1.30 s, 1.90 s], p99 n too small (a failure is infinite);"
-    " of the 29 ok, mean 1.21 s, 1.00 s to 1.45 s"
-)
+FIGURES = "response_time, ok only 29 1.20 s [1.15 s, 1.25 s] - - n < 299 1.21 s 1.45 s"
+ADJUSTED = "response_time, failures infinite - 1.42 s - n < 299"
 
 
 def test_the_card_says_letter_statistic_n_caps_kpis():
@@ -108,6 +162,9 @@ def test_the_card_says_letter_statistic_n_caps_kpis():
         "requests 30: 29 ok, 1 timeout",
         "load closed loop, 1 at a time, 0.81/s achieved",
         FIGURES,
+        ADJUSTED,
+        "figure n p50 [95 % interval] p90 p95 p99 mean most",
+        "formulas response_time = end - intended send",
         "kpi response time: 1.42 s (measured), target 2.00 s: attained, 141%",
         "gpu unknown: no GPU samples",
         "error timeout after 60 s",
@@ -151,7 +208,7 @@ def test_a_statistic_that_failures_made_infinite_is_said():
     )
     said = lines(card(made))
     assert "graded response_time p90: infinite (failures), n 30" in said
-    assert "response_time: p90 infinite (a failure is infinite); of the 0 ok nothing" in said
+    assert "response_time, failures infinite - infinite - -" in said
 
 
 def test_every_ladder_is_said_where_there_are_several():
@@ -166,8 +223,9 @@ def test_every_ladder_is_said_where_there_are_several():
 
 def test_percentiles_that_n_does_not_suffice_for_are_one_word():
     few = Quantile(None, reason="n too small")
-    made = MetricResult("s", "f", "lower", "request", 10, adjusted={"p50": Quantile(1.0), "p90": few, "p99": few})
-    assert "response_time: p50 1.00 s, p90 and p99 n too small (a failure is infinite); of the 10 ok nothing" in lines(
+    known = {"p50": Quantile(1.0, (0.9, 1.2)), "p90": few, "p99": few}
+    made = MetricResult("s", "f", "lower", "request", 10, q=known, adjusted=known)
+    assert "response_time 10 1.00 s [900 ms, 1.20 s] n < 29 - n < 299" in lines(
         card(result(metrics={"response_time": made}))
     )
 

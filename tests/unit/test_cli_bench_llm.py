@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -55,6 +56,35 @@ def test_an_open_loop_without_usage(shell: Shell) -> None:
     assert made["metrics"]["output_chunks_per_s"]["value"] > 0
     assert made["metrics"]["time_per_chunk"]["n"] == 10
     assert made["grade"]["letter"] is None
+
+
+def test_a_configured_service_with_a_key(shell: Shell) -> None:
+    with start("openai", Behaviour(reply_tokens=3)) as server:
+        file = shell.home / "fleet.toml"
+        file.write_text(f"""
+            schema = 1
+            [[hosts]]
+            id = "box"
+            address = "127.0.0.1"
+            local = true
+            services = [{{ name = "vllm", port = {server.port}, kind = "openai" }}]
+            [bench.llm]
+            api_key = "$BOX_KEY"
+            max_tokens = 2
+            prompts = ["Why is the sky blue?"]
+        """)
+        shell.env |= {"QUARTERDECK_CONFIG": str(file), "BOX_KEY": "sk-0123456789abcdef"}
+        process = shell.start("run", "llm", "box", "--quick", "--param", "cache=same")
+        out, err = process.communicate(timeout=50)
+    (made,) = json.loads(out)
+    assert (made["target"]["host"], made["target"]["service"], made["case_text"]) == (
+        "box", "vllm", "Why is the sky blue?"
+    )  # fmt: skip
+    assert (made["counts"]["ok"], made["metrics"]["output_tokens"]["max"]) == (10, 2)
+    assert "with the key in $BOX_KEY" in made["notes"]
+    assert "sk-01" not in out + err
+    kept = [path.read_bytes() for path in shell.home.rglob("*") if path.is_file()]
+    assert not any(b"sk-01" in raw for raw in kept)
 
 
 def test_a_check_and_a_model_that_there_is_not(shell: Shell) -> None:

@@ -150,6 +150,10 @@ def test_characters_cut_by_the_network_are_whole() -> None:
     assert answer.chunks_ns == [len(delta(content="塔🗼")) * MS]
 
 
+def test_done_with_a_blank_behind_it() -> None:
+    assert read((1, delta("stop", content="a")), (2, b"data: [DONE] \r\n\r\n")).done
+
+
 def test_strange_but_harmless_fields() -> None:
     parts = (
         (1, b": OPENROUTER PROCESSING\n\n"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ from tests.support.sshd import free_port
 from tests.unit.test_llm_answer import DONE, delta, event, usage
 
 if TYPE_CHECKING:
-    import asyncio
-
     from benchmarks.benchmark import Preflight
 
 MODELS = json.dumps({"object": "list", "data": [{"id": "m-1"}, {"id": "m-2"}]}).encode()
@@ -400,6 +399,23 @@ async def test_an_event_without_end_is_cut_off() -> None:
     flood = HEAD + chunked(b"data: " + b"x" * 60_000) + chunked(b"x" * 60_000) * 20
     _, done = await measured(talking(streaming(FINE), flood))
     assert (done.outcome, done.detail) == (Outcome.INVALID_BODY, "more than 1 MiB in one event")
+
+
+async def test_cancelling_ends_the_request_and_its_connection() -> None:
+    stuck = HEAD + chunked(delta(content="a"))
+    async with stand_in(talking(streaming(FINE), stuck), asks=False) as server, made(server.port) as run:
+        await run.preflight()
+        await run.prepare()
+        server.gone.clear()
+        task = asyncio.create_task(run.once(0, 0))
+        done, _ = await asyncio.wait({task}, timeout=0.2)
+        assert not done
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with asyncio.timeout(5):
+            await server.gone.wait()
+        assert server.held == 0
 
 
 async def test_bytes_one_by_one() -> None:
