@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -24,8 +25,10 @@ from tests.support.benching import (
 )
 from tests.support.fleets import HOSTILE_ID, host, make_live
 from tests.support.screens import HOSTILE, NOW_S, app_of, golden, screen_text, screen_widths, until, until_text
+from tui import bench_desk
 from tui.app import QuarterdeckApp
 from tui.widgets.bench_live import LivePanel
+from tui.widgets.bench_plot import Scatter
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -193,7 +196,10 @@ async def test_nothing_is_built_anew_while_nothing_changes(monkeypatch) -> None:
         runner.finish()
 
 
-async def test_many_points_are_caught_up_with_in_several_drawings() -> None:
+async def test_many_points_are_caught_up_with_in_several_drawings(monkeypatch) -> None:
+    taken: list[int] = []
+    real = Scatter.add
+    monkeypatch.setattr(Scatter, "add", lambda self, some: (taken.append(len(some)), real(self, some))[1])
     work = FakeWork()
     app = bench_app(work)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -201,10 +207,9 @@ async def test_many_points_are_caught_up_with_in_several_drawings() -> None:
         every = [replace(one, at_s=at / 100) for at, one in enumerate(points(9000, failed=range(0, 9000, 100)))]
         runner.play(progress=progress(9000, 20000), points=every)
         live = app.screen._live
-        await until(pilot, lambda: live._plots != {}, "some are taken")
-        assert live._plots[0].taken <= 4000
         await until_text(pilot, "90 failed")
         assert live._plots[0].scatter.n == 9000
+        assert max(taken) <= 2000
         assert not live.behind
         runner.play(progress=progress(1, run=1), points=every[:1])
         await until_text(pilot, "run 2 of 3")
@@ -445,19 +450,48 @@ async def test_a_signal_does_not_ask() -> None:
     assert app.return_code == 0
 
 
+async def test_an_engine_that_does_not_end_is_left_after_a_while(monkeypatch) -> None:
+    monkeypatch.setattr(bench_desk, "END_S", 0.05)
+    work = FakeWork()
+    app = bench_app(work)
+    async with app.run_test(size=(120, 40)) as pilot:
+        runner = await started(pilot, work)
+        runner.cancel = lambda: None  # type: ignore[method-assign]
+        app.quit_soon()
+        await until(pilot, lambda: runner.ended != "", "ended")
+        assert runner.ended == "cancelled", "without its results, but ended"
+    assert app.return_code == 0
+
+
+async def test_cancelling_while_it_is_planned() -> None:
+    work = FakeWork()
+    held = threading.Event()
+    work.prepare = lambda: "" if held.wait(5) else "not in time"  # type: ignore[method-assign]
+    app = bench_app(work)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await until(pilot, lambda: screen._form.plan is not None, "planned")
+        await pilot.press("s")
+        await until_text(pilot, "planning, and starting the engine")
+        await pilot.press("x")
+        held.set()
+        await until_text(pilot, "cancelled before anything was run")
+        assert work.runners == []
+        await pilot.press("1", "s")
+        await until(pilot, lambda: bool(work.runners) and work.last.suite is not None, "another one")
+        work.last.finish()
+
+
 async def test_an_engine_of_ours_that_breaks_is_said_and_another_run_may_begin() -> None:
     work = FakeWork()
     app = bench_app(work)
     async with app.run_test(size=(120, 40)) as pilot:
         runner = await started(pilot, work)
 
-        def broken() -> Any:
-            raise RuntimeError("boom [/b]")
-
         runner.play(progress=progress(1))
-        runner._over.is_set = broken  # what the runner waits on breaks
-        app.bench._task.cancel()
+        runner.breaks(RuntimeError("boom [/b]"))
         await until_text(pilot, "ENDED EARLY")
+        assert any("boom [/b]" in text for text in internal(app))
         await pilot.press("1", "s")
         await until(pilot, lambda: len(work.runners) == 2 and work.last.suite is not None, "another one")
         work.last.finish()
