@@ -225,11 +225,8 @@ def _free_in_groups(limits: Mapping[str, Mapping[str, str]]) -> int | None:
             limit = files.get(limit_name, "")
             if not _NUMBER.fullmatch(limit) or int(limit) >= _NO_LIMIT_BYTES:
                 continue
-            used, reclaimable = (
-                int(files[name]) if _NUMBER.fullmatch(files.get(name, "")) else 0
-                for name in (used_name, "inactive_file")
-            )
-            free.append(max(int(limit) - max(used - reclaimable, 0), 0))
+            held = _number(files, used_name) - _number(files, "inactive_file")
+            free.append(max(int(limit) - max(held, 0), 0))
     return min(free, default=None)
 
 

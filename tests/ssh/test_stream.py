@@ -44,6 +44,14 @@ STREAM = Source("stream.c").text
 NAME = "quarterdeck-native.*"
 
 
+#: a command that runs another on one CPU
+ONE_CPU = (
+    sys.executable,
+    "-c",
+    "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.execvp(sys.argv[1], sys.argv[1:])",
+)
+
+
 @dataclass
 class Inline:
     """A program that is not the package's."""
@@ -245,7 +253,7 @@ def test_the_programs_refuse_what_does_not_fit(name: str, tmp_path: Path) -> Non
 
 
 async def test_a_host_with_one_core(tmp_path: Path, keys: Keys, scratch: Path) -> None:
-    with RealSshd(tmp_path / "s", keys, extra=environment(scratch), enter=("taskset", "-c", "0")) as server:
+    with RealSshd(tmp_path / "s", keys, extra=environment(scratch), enter=ONE_CPU) as server:
         record, _ = await run(server, specs("stream", elements="200000")[0])
         assert outcomes(record) == [Outcome.OK] * 10
         assert said(record, "1 CPUs may be used")
