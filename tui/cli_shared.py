@@ -20,6 +20,16 @@ EXIT_CHECK_USAGE = 3
 EXIT_CANCELLED = 130
 
 
+class Interruptible(click.Group):
+    """Ends with 130 at an interrupt that comes before a command listens to it itself; click's own 1 means a defect."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            raise SystemExit(EXIT_CANCELLED) from None
+
+
 class Fault(click.ClickException):
     """Mistakes, one line each on stderr, with the exit code of the command's contract."""
 
