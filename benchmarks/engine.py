@@ -265,6 +265,7 @@ class Engine:
             points=points,
             points_left_out=left_out,
             last_error=recorder.last_error,
+            service=self._spec.service,
         )
 
 

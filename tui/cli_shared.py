@@ -24,6 +24,7 @@ class Interruptible(click.Group):
     """Ends with 130 at an interrupt that comes before a command listens to it itself; click's own 1 means a defect."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from benchmarks.errors import BenchError
+from benchmarks.result import Counts, Phase
 from probes.fleet import Fleet
 from tests.support.benching import (
     FakeWork,
@@ -66,7 +67,7 @@ async def test_the_form(size) -> None:
     app = bench_app(FakeWork())
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        await until_text(pilot, "3 runs: medium (warm), short (warm), long (warm)")
+        await until_text(pilot, "3 runs: voicevox medium (warm), voicevox")
         await golden(pilot, f"bench-form-{size[0]}x{size[1]}")
         assert screen_widths(app) == {size[0]}
         assert internal(app) == []
@@ -282,6 +283,57 @@ async def test_hosts_are_picked_and_the_rest_of_the_form_follows() -> None:
         await pilot.press("enter", "a", "escape")
         await until(pilot, lambda: app.screen is screen, "left")
         assert screen.form.host_ids == ()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_several_nodes_together(size) -> None:
+    work = FakeWork()
+    app = bench_app(work, hosts=3)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        screen = await opened(pilot)
+        screen.form.host_ids = ("gpu-000", "gpu-001", "gpu-002")
+        screen.form.set("start", "together, each alone before")
+        screen._changed()
+        await until_text(pilot, "2 times on each of 3 hosts, all at one moment")
+        await pilot.press("s")
+        await until(pilot, lambda: work.runners and work.last.suite is not None, "started")
+        runner = work.last
+        assert [job.plan.nodes for job in runner.suite.jobs] == [1, 1, 1, 3, 3, 3]
+        await until_text(pilot, "each alone, then all at one moment")
+        for at, (name, nodes, ok, end) in enumerate(
+            [("0", 1, 30, 5), ("1", 1, 30, 5), ("2", 1, 30, 5), ("0", 3, 30, 10), ("1", 3, 30, 8)]
+        ):
+            runner.play(at, state="done", results=[on_node(f"gpu-00{name}", nodes, ok, end)])
+        runner.play(5, state="failed", problems=["the engine's process ended early (signal 9) [/b]"])
+        runner.finish()
+        await pilot.press("3")
+        text = await until_text(pilot, "2 of 3 finished")
+        for words in (
+            "medium warm on 3 nodes together",
+            "throughput",
+            " 6/s ",
+            "0.500",
+            "spread",
+            "the engine's process",
+        ):
+            assert words in text, words
+        await golden(pilot, f"bench-together-{size[0]}x{size[1]}")
+        assert internal(app) == []
+
+
+def on_node(host_id: str, nodes: int, ok: int, end_s: int) -> Any:
+    """A result of one node: so many requests from second 0 to the end."""
+    t0 = 1_000_000_000_000
+    made = graded_s(nodes=nodes)
+    throughput = replace(made.metrics["throughput"], value=ok / end_s)
+    return replace(
+        made,
+        run_id=f"20261125T203102Z-{host_id[-3:]}{nodes:03d}",
+        target=replace(made.target, host=host_id),
+        counts=Counts(ok, ok, {"ok": ok}),
+        metrics={**made.metrics, "throughput": throughput},
+        phases=(Phase("measure", t0, t0 + end_s * 1_000_000_000),),
+    )
 
 
 async def test_a_host_that_has_nothing_to_measure_is_refused_with_the_reason() -> None:

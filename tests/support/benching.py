@@ -324,6 +324,9 @@ class FakeWork:
         _check(order.request, order.repeat, order.at_once)
         definition = next(one for one in self.benchmarks if one.id == order.request.benchmark)
         jobs = tuple(HostPlan(host, definition.plan(order.request, host, {}), order.label) for host in hosts)
+        if order.together:
+            behind = tuple(replace(job, nodes=len(jobs), stage=9) for job in jobs)
+            jobs = (*jobs, *behind) if order.solo else behind
         return SuitePlan("20261125T203058Z-000001", definition.id, jobs * order.repeat, order.at_once)
 
     def prepare(self) -> str:
