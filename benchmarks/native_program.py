@@ -28,6 +28,9 @@ COMPILERS: Final = ("cc", "gcc", "clang")
 _MAX_LINE: Final = 8 * 1024
 _MAX_WAITING: Final = 256
 _PREFIX: Final = b"QDN "
+_KILLED: Final = " (killed: out of memory?)"
+_ILLEGAL: Final = " (illegal instruction: is this CPU emulated? cc=numpy does without)"
+_MEANING: Final[dict[int | str, str]] = {137: _KILLED, "KILL": _KILLED, 132: _ILLEGAL, "ILL": _ILLEGAL}
 
 
 class Source(Struct, frozen=True):
@@ -218,8 +221,7 @@ class NativeProgram:
             return ended.lost or ended.problem
         said = clean(ended.stderr.text().strip().rpartition("\n")[2], 120)
         how = f"signal {clean(ended.signal, 20)}" if ended.signal else f"status {ended.exit_code}"
-        if ended.exit_code == 137 or ended.signal == "KILL":
-            how += " (killed: out of memory?)"
+        how += _MEANING.get(ended.exit_code or ended.signal or "", "")
         return f"it ended with {how}{f': {said}' if said else ''}"
 
     async def close(self) -> None:

@@ -1,6 +1,6 @@
 """Our STREAM against Debian's ``hpcc``, taking turns on one machine with arrays of one size. Prints JSON and a table.
 
-``python -m tests.perf.stream_hpcc [--turns 5] [--order 11500] [--alone]``
+``python -m tests.perf.stream_hpcc [--turns 5] [--order 8190] [--alone]``
 
 Debian's hpcc has no threads, so it is our case of one thread that is compared with its SingleSTREAM: the best of ten
 iterations without the first on both sides. An array of hpcc has ORDER^2 / 3 elements, whatever memory there is. hpcc
@@ -85,9 +85,10 @@ HPL.out      output file name (if any)
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--order", type=int, default=11_500)
+    parser.add_argument("--order", type=int, default=8_190)
     parser.add_argument("--alone", action="store_true")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ended early, it ends hpcc too
     elements = args.order**2 // 3
     turns: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="quarterdeck-perf-") as name:

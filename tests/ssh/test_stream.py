@@ -388,6 +388,8 @@ async def test_a_wrong_product_is_an_invalid_body(server: RealSshd, monkeypatch:
         ("int main(void) { return nothing; }", "does not compile the program"),
         ("int main(void) { return 7; }", "the program did not start: it ended with status 7"),
         ("#include <stdlib.h>\nint main(void) { abort(); }", "the program did not start: it ended with"),
+        ("#include <signal.h>\nint main(void) { return raise(SIGILL); }", "illegal instruction"),
+        ("#include <signal.h>\nint main(void) { return raise(SIGKILL); }", "out of memory?"),
         ('#include <stdio.h>\nint main(void) { puts("\\033[31mhello"); return 0; }', "it said '[31mhello'"),
         ("#include <stdio.h>\nint main(void) { for (;;) putchar(65); }", "far more than it was asked"),
         (
