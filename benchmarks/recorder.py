@@ -73,6 +73,13 @@ class Recorder:
         silent = self._silent[Outcome.TRANSPORT] >= DEAD_TRANSPORT or self._silent[Outcome.TIMEOUT] >= DEAD_TIMEOUTS
         return silent and self._rounds >= DEAD_ROUNDS
 
+    @property
+    def ended_gone(self) -> bool:
+        """Whether the run was over before a dead server showed it: from one moment on all was refused, never before."""
+        refused = self._silent[Outcome.TRANSPORT]
+        at_once = 0 < refused == self.outcomes[Outcome.TRANSPORT] and not self._silent[Outcome.TIMEOUT]
+        return self.gone or (at_once and self._rounds >= DEAD_ROUNDS)
+
     def take(self, i: int, phase: Literal["warmup", "measure"], intended_ns: int, start_ns: int, done: Done) -> None:
         """Record how a request ended, now unless the benchmark says when."""
         sent_ns = start_ns if done.sent_ns is None else done.sent_ns
