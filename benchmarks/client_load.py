@@ -12,7 +12,7 @@ from typing import Final
 
 from benchmarks.schedule import NS
 
-_STEP_S: Final = 0.01
+_STEP_NS: Final = 10_000_000
 
 
 class ClientLoad:
@@ -26,11 +26,21 @@ class ClientLoad:
         self.cpu_pct: float | None = None
 
     async def run(self) -> None:
-        """Sample the loop's lag every 10 ms until cancelled: how late a sleep ends."""
+        """Sample the loop's lag at every 10 ms of an absolute schedule until cancelled: how late it was looked after.
+
+        A loop that stood still was late for every moment of that time, not for one of them: else a process that was
+        stopped for seconds would show in a single sample, and its requests would be charged to the server.
+        """
+        wanted_ns = time.perf_counter_ns() + _STEP_NS
         while True:
-            wanted_ns = time.perf_counter_ns() + round(_STEP_S * NS)
-            await asyncio.sleep(_STEP_S)
-            self._lags_ns.append(max(time.perf_counter_ns() - wanted_ns, 0))
+            await asyncio.sleep(max(wanted_ns - time.perf_counter_ns(), 0) / NS)
+            now_ns = time.perf_counter_ns()
+            # a timer may fire a hair early: that moment is there all the same
+            self._lags_ns.append(max(now_ns - wanted_ns, 0))
+            wanted_ns += _STEP_NS
+            while wanted_ns <= now_ns:
+                self._lags_ns.append(now_ns - wanted_ns)
+                wanted_ns += _STEP_NS
 
     def start(self) -> None:
         """The measure phase begins."""

@@ -106,7 +106,7 @@ class Engine:
         if problem:
             record.problems.append(problem)
         record.cancelled = self._stop.is_set()
-        record.died = self._died
+        record.died = self._died or (not record.cancelled and self._recorder.ended_gone)
         record.samples, record.warmups = self._recorder.samples, self._recorder.warmups
         record.errors = self._recorder.error_lines()
         return record
@@ -265,6 +265,7 @@ class Engine:
             points=points,
             points_left_out=left_out,
             last_error=recorder.last_error,
+            service=self._spec.service,
         )
 
 

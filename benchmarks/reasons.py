@@ -24,7 +24,7 @@ _TARGET: Final = {
     "device_in_use": "not known",
     "tunnel_ms": "no tunnel was used",
 }
-_OF_A_RUN: Final = dict.fromkeys(("mean", "median", "sd", "cv", "min", "max"), "it has one value a run")
+_OF_A_RUN: Final[dict[str, str]] = dict.fromkeys(("mean", "median", "sd", "cv", "min", "max"), "it has one value a run")
 _OF_A_REQUEST: Final = {"value": "it has one value a request: see median and q"}
 _NOT_GIVEN: Final = "not measured"
 

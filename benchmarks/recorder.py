@@ -17,9 +17,13 @@ _DETAIL: Final = 300
 #: points kept between two reports of progress; a screen cannot show more
 _POINTS: Final = 500
 _RATE_WINDOW_S: Final = 3.0
-#: so many transport failures or timeouts one after the other, with nothing in between: the server is gone
+#: so many transport failures or timeouts without an answer in between, in at least so many rounds: the server is gone.
+#: A round is of requests that were under way together; the next one was sent when the last one had failed already. So a
+#: server that stands still for a moment, or drops all its connections once, is not taken for dead.
 DEAD_TRANSPORT: Final = 10
 DEAD_TIMEOUTS: Final = 5
+DEAD_ROUNDS: Final = 3
+_ANSWERED: Final = frozenset({Outcome.OK, Outcome.HTTP_ERROR, Outcome.INVALID_BODY})
 _ERRORS: Final = 20
 
 
@@ -48,13 +52,15 @@ class Recorder:
         self._points: list[Point] = []
         self._points_left_out = 0
         self._silent: Counter[Outcome] = Counter()
+        self._rounds = 0
+        self._round_ends_ns = 0
 
     def begin(self, phase: Literal["warmup", "measure"]) -> None:
         """A new phase: what is shown starts anew."""
         self.phase = phase
         self.outcomes.clear()
         self._ends.clear()
-        self._silent.clear()
+        self._heard()
 
     @property
     def done(self) -> int:
@@ -64,7 +70,15 @@ class Recorder:
     @property
     def gone(self) -> bool:
         """Whether the server has died: nothing but refused, reset or silent for a while."""
-        return self._silent[Outcome.TRANSPORT] >= DEAD_TRANSPORT or self._silent[Outcome.TIMEOUT] >= DEAD_TIMEOUTS
+        silent = self._silent[Outcome.TRANSPORT] >= DEAD_TRANSPORT or self._silent[Outcome.TIMEOUT] >= DEAD_TIMEOUTS
+        return silent and self._rounds >= DEAD_ROUNDS
+
+    @property
+    def ended_gone(self) -> bool:
+        """Whether the run was over before a dead server showed it: from one moment on all was refused, never before."""
+        refused = self._silent[Outcome.TRANSPORT]
+        at_once = 0 < refused == self.outcomes[Outcome.TRANSPORT] and not self._silent[Outcome.TIMEOUT]
+        return self.gone or (at_once and self._rounds >= DEAD_ROUNDS)
 
     def take(self, i: int, phase: Literal["warmup", "measure"], intended_ns: int, start_ns: int, done: Done) -> None:
         """Record how a request ended, now unless the benchmark says when."""
@@ -94,10 +108,11 @@ class Recorder:
             return  # a late one of the phase before
         self.outcomes[sample.outcome] += 1
         self._ends.append(sample.end_ns)
-        if sample.outcome is Outcome.OK:
-            self._silent.clear()
-        elif sample.outcome is not Outcome.CANCELLED:
-            self._silent[sample.outcome] += 1
+        if sample.outcome in _ANSWERED:
+            self._heard()
+        elif sample.outcome in (Outcome.TRANSPORT, Outcome.TIMEOUT):
+            self._unheard(sample)
+        if sample.outcome not in (Outcome.OK, Outcome.CANCELLED):
             self._fault(sample)
         if len(self._points) < _POINTS:
             response_s = (sample.end_ns - sample.intended_ns) / NS
@@ -106,8 +121,21 @@ class Recorder:
         else:
             self._points_left_out += 1
 
+    def _heard(self) -> None:
+        """The server answered, whatever it said."""
+        self._silent.clear()
+        self._rounds, self._round_ends_ns = 0, 0
+
+    def _unheard(self, sample: Sample) -> None:
+        self._silent[sample.outcome] += 1
+        if sample.start_ns >= self._round_ends_ns:
+            self._rounds += 1
+            self._round_ends_ns = sample.end_ns
+
     def _fault(self, sample: Sample) -> None:
         words = f"{sample.outcome.value.replace('_', ' ')}: {sample.detail}" if sample.detail else sample.outcome.value
+        if sample.phase == "warmup":
+            words += " (in the warm-up)"
         self.last_error = words
         if words in self.errors or len(self.errors) < _ERRORS:
             self.errors[words] += 1

@@ -48,6 +48,7 @@ _LAST_SAMPLE_S: Final = 1.6
 _END_S: Final = 25.0
 #: an engine reports five times a second; silent for so long it hangs
 _SILENT_S: Final = 30.0
+_GRACE_S: Final = 2.0
 _BARRIER_S: Final = 120.0
 _HEAD_START_NS: Final = 300_000_000
 _STDERR: Final = 4000
@@ -72,7 +73,8 @@ class Runner:
         settings: how hosts are reached; handed to the engines.
         fleet: the store that the host agents' samples go to, for the GPU readings.
         store: keeps results; None: they are only returned.
-        samples_folder: where the engines write the samples, beside the locks of hosts that are measured; None: neither.
+        samples_folder: where the engines write the samples, None: nowhere.
+        locks: folder of the locks of hosts that are measured; None: beside the samples, where there is such a folder.
         on_change: called on the event loop when the suite changed.
         first_sample_s: how long a job waits for the first sample of a host that is being connected to.
     """
@@ -84,6 +86,7 @@ class Runner:
         store: Saver | None,
         *,
         samples_folder: Path | None = None,
+        locks: Path | None = None,
         on_change: Callable[[], None] | None = None,
         first_sample_s: float = FIRST_SAMPLE_S,
     ) -> None:
@@ -91,7 +94,7 @@ class Runner:
         self._fleet = fleet
         self._store = store
         self._samples_folder = samples_folder
-        self._locks = None if samples_folder is None else samples_folder.parent / "locks"
+        self._locks = locks or (None if samples_folder is None else samples_folder.parent / "locks")
         self._on_change = on_change
         self._first_sample_s = first_sample_s
         self.suite: Suite | None = None
@@ -135,7 +138,8 @@ class Runner:
             else:
                 state.started_ns = time.perf_counter_ns()
                 try:
-                    with measuring(self._locks, state.plan.host):
+                    with measuring(self._locks, state.plan.host) as not_held:
+                        state.problems += filter(None, (not_held,))
                         await self._run_job(state)
                 except BenchError as error:
                     state.state = "failed"
@@ -194,8 +198,7 @@ class Runner:
         waiting: asyncio.Task[None] | None = None
         try:
             while True:
-                async with asyncio.timeout(_SILENT_S if state.state != "at_barrier" else _BARRIER_S + _SILENT_S):
-                    message = await engine.hear()
+                message = await _heard(engine, _SILENT_S if state.state != "at_barrier" else _BARRIER_S + _SILENT_S)
                 if message is None or isinstance(message, Over):
                     return
                 if isinstance(message, Ready) and self._barrier is not None:
@@ -323,6 +326,23 @@ class Barrier:
             if not future.done():
                 future.set_result(at_ns)
         self._waiting.clear()
+
+
+async def _heard(engine: EngineProcess, limit_s: float) -> FromEngine | None:
+    """What an engine says next.
+
+    When the time is over it is given a little more: if it was us who stood still (stopped at the terminal), what it
+    said meanwhile waits in the pipe.
+
+    Raises:
+        TimeoutError: it says nothing.
+    """
+    try:
+        async with asyncio.timeout(limit_s):
+            return await engine.hear()
+    except TimeoutError:
+        async with asyncio.timeout(_GRACE_S):
+            return await engine.hear()
 
 
 def _path() -> str:

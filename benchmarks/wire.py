@@ -69,6 +69,7 @@ class Progress(Struct, frozen=True, tag_field="t", tag="progress"):
     points: tuple[Point, ...] = ()
     points_left_out: int = 0
     last_error: str = ""
+    service: str | None = None
 
 
 class Ready(Struct, frozen=True, tag_field="t", tag="ready"):

@@ -28,9 +28,20 @@ LOAD: Final = (
     Parameter("warmup", "warm-up", "integer", _OWN, help="requests before that are not measured"),
     Parameter("timeout", "timeout", "number", _OWN, help="seconds; a request that takes longer failed"),
 )
+#: how several hosts start
+APART, TOGETHER, SCALED = "each by itself", "together", "together, each alone before"
+_START: Final = Parameter(
+    "start",
+    "start",
+    "choice",
+    APART,
+    (APART, SCALED, TOGETHER),
+    "together: at one moment; alone before: measures scaling",
+)
 #: what is chosen for the whole suite
 SUITE: Final = (
     Parameter("at-once", "hosts at once", "integer", "4", help="the others wait for their turn"),
+    _START,
     Parameter("repeat", "repeat", "integer", "1", help="runs of each case; a comparison needs 4 a side"),
     Parameter("label", "label", "text", "none", help="stands in the results; comparisons can name it"),
 )
@@ -73,6 +84,8 @@ class Order(Struct, frozen=True):
     at_once: int = 4
     repeat: int = 1
     label: str | None = None
+    together: bool = False
+    solo: bool = False
 
 
 class FormError(ValueError):
@@ -115,7 +128,7 @@ class Form:
         ids = tuple(one.id for one in self.definitions)
         own = self.definition.parameters
         taken = {one.name for one in own}
-        suite = SUITE if len(self.host_ids) > 1 else SUITE[1:]
+        suite = SUITE if len(self.host_ids) > 1 else SUITE[2:]
         fixed = (
             Field(Parameter(BENCHMARK, BENCHMARK, "choice", ids[0], ids, self.definition.summary), self.definition.id),
             Field(Parameter(MODE, MODE, "choice", MODES[0], MODES, MODE_WORDS[self.mode]), self.mode),
@@ -169,7 +182,16 @@ class Form:
         request = Request(self.definition.id, self.mode, texts=texts, extra=extra, **known)
         whole = {name: int(values[name].value) for name in ("at-once", "repeat") if name in values}
         label = values["label"].value if "label" in values else None
-        return Order(request, self.host_ids, whole.get("at-once", 4), whole.get("repeat", 1), label)
+        start = values["start"].value if "start" in values else APART
+        return Order(
+            request,
+            self.host_ids,
+            whole.get("at-once", 4),
+            whole.get("repeat", 1),
+            label,
+            together=start != APART,
+            solo=start == SCALED,
+        )
 
 
 def quick_check(definition: Definition, host_id: str) -> Order:

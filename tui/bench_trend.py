@@ -52,7 +52,8 @@ def trend_of(result: Result, rows: Sequence[Row]) -> TrendFacts:
         rows: its valid runs with a figure, oldest first.
     """
     case = f"{result.case} {result.temperature}" if result.temperature else result.case
-    title = f"{result.benchmark.id} {case} on {result.target.host}"
+    where = " ".join(filter(None, (result.target.host, result.target.service)))
+    title = f"{result.benchmark.id} {case} on {where}"
     figure = primary(result)
     statistic, unit = ("", "") if figure is None else (figure.statistic, figure.unit)
     same = [row for row in rows if (row.statistic, row.unit or "") == (statistic, unit)]

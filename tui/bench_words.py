@@ -146,8 +146,9 @@ def failure_text(failed: Failed) -> str:
 
 
 def case_text(result: Result) -> str:
-    """A case with its temperature."""
-    return tidy(f"{result.case} {result.temperature}" if result.temperature else result.case)
+    """A case with its service and temperature."""
+    parts = (result.target.service, result.case, result.temperature)
+    return tidy(" ".join(part for part in parts if part))
 
 
 def done_words(suite: Suite) -> str:

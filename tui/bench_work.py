@@ -51,6 +51,8 @@ class EngineWork:
             repeat=order.repeat,
             label=order.label,
             at_once=order.at_once,
+            together=order.together,
+            solo=order.solo,
         )
 
     def _options(self, benchmark_id: str) -> Mapping[str, Any]:

@@ -16,6 +16,7 @@ from tui.cli_shared import (
     EXIT_USAGE,
     HOSTS,
     Fault,
+    Interruptible,
     find_config,
     load_config,
     or_fault,
@@ -41,7 +42,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     ctx.exit()
 
 
-@click.group(invoke_without_command=True, context_settings=_CONTEXT)
+@click.group(cls=Interruptible, invoke_without_command=True, context_settings=_CONTEXT)
 @click.option("--config", "config_path", metavar="FILE", help="Configuration file.")
 @click.option("--log-file", metavar="FILE", help="Write a log there (rotating, 5 MB, three kept, mode 0600).")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")

@@ -20,6 +20,38 @@ EXIT_CHECK_USAGE = 3
 EXIT_CANCELLED = 130
 
 
+class Interruptible(click.Group):
+    """Ends with 130 at an interrupt that comes before a command listens to it itself; click's own 1 means a defect.
+
+    Whoever closed one of our three streams gets the null device there: else the next file or socket would take its
+    place, and be written to.
+    """
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run the command line."""
+        _open_streams()
+        return super().main(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run what was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            raise SystemExit(EXIT_CANCELLED) from None
+
+
+def _open_streams() -> None:
+    names = {"stdin": "r", "stdout": "w", "stderr": "w"}
+    gone = [name for name in names if getattr(sys, name) is None]
+    if not gone:
+        return
+    while (above := os.open(os.devnull, os.O_RDWR)) < len(names):
+        pass
+    os.close(above)
+    for name in gone:
+        setattr(sys, name, Path(os.devnull).open(names[name], encoding="utf-8"))  # noqa: SIM115 - until we end
+
+
 class Fault(click.ClickException):
     """Mistakes, one line each on stderr, with the exit code of the command's contract."""
 

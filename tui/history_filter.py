@@ -32,6 +32,7 @@ def _letters(row: Row) -> tuple[str, ...] | None:
 #: field -> (what it is, how to read it)
 FIELDS: Final[dict[str, tuple[str, Callable[[Row], tuple[str, ...] | None]]]] = {
     "host": ("host id", lambda row: (row.host,)),
+    "service": ("service of the host", lambda row: _one(row.service)),
     "benchmark": ("benchmark id", lambda row: (row.benchmark,)),
     "case": ("case", lambda row: (row.case,)),
     "temperature": ("cold or warm", lambda row: _one(row.temperature)),
@@ -50,7 +51,7 @@ def _value(row: Row, _now_s: float) -> float | None:
 
 
 def _words(row: Row) -> tuple[str, ...]:
-    return tuple(filter(None, (row.host, row.benchmark, row.case, row.label, row.run_id, letter_of(row))))
+    return tuple(filter(None, (row.host, row.service, row.benchmark, row.case, row.label, row.run_id, letter_of(row))))
 
 
 LANGUAGE: Final[Language[Row]] = Language(

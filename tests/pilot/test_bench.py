@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
 
 from benchmarks.errors import BenchError
+from benchmarks.result import Counts, Phase
 from probes.fleet import Fleet
 from tests.support.benching import (
     FakeWork,
@@ -24,8 +26,10 @@ from tests.support.benching import (
 )
 from tests.support.fleets import HOSTILE_ID, host, make_live
 from tests.support.screens import HOSTILE, NOW_S, app_of, golden, screen_text, screen_widths, until, until_text
+from tui import bench_desk
 from tui.app import QuarterdeckApp
 from tui.widgets.bench_live import LivePanel
+from tui.widgets.bench_plot import Scatter
 
 if TYPE_CHECKING:
     from textual.pilot import Pilot
@@ -63,7 +67,7 @@ async def test_the_form(size) -> None:
     app = bench_app(FakeWork())
     async with app.run_test(size=size) as pilot:
         await opened(pilot)
-        await until_text(pilot, "3 runs: medium (warm), short (warm), long (warm)")
+        await until_text(pilot, "3 runs: voicevox medium (warm), voicevox")
         await golden(pilot, f"bench-form-{size[0]}x{size[1]}")
         assert screen_widths(app) == {size[0]}
         assert internal(app) == []
@@ -193,7 +197,10 @@ async def test_nothing_is_built_anew_while_nothing_changes(monkeypatch) -> None:
         runner.finish()
 
 
-async def test_many_points_are_caught_up_with_in_several_drawings() -> None:
+async def test_many_points_are_caught_up_with_in_several_drawings(monkeypatch) -> None:
+    taken: list[int] = []
+    real = Scatter.add
+    monkeypatch.setattr(Scatter, "add", lambda self, some: (taken.append(len(some)), real(self, some))[1])
     work = FakeWork()
     app = bench_app(work)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -201,10 +208,9 @@ async def test_many_points_are_caught_up_with_in_several_drawings() -> None:
         every = [replace(one, at_s=at / 100) for at, one in enumerate(points(9000, failed=range(0, 9000, 100)))]
         runner.play(progress=progress(9000, 20000), points=every)
         live = app.screen._live
-        await until(pilot, lambda: live._plots != {}, "some are taken")
-        assert live._plots[0].taken <= 4000
         await until_text(pilot, "90 failed")
         assert live._plots[0].scatter.n == 9000
+        assert max(taken) <= 2000
         assert not live.behind
         runner.play(progress=progress(1, run=1), points=every[:1])
         await until_text(pilot, "run 2 of 3")
@@ -277,6 +283,57 @@ async def test_hosts_are_picked_and_the_rest_of_the_form_follows() -> None:
         await pilot.press("enter", "a", "escape")
         await until(pilot, lambda: app.screen is screen, "left")
         assert screen.form.host_ids == ()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 50)])
+async def test_several_nodes_together(size) -> None:
+    work = FakeWork()
+    app = bench_app(work, hosts=3)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        screen = await opened(pilot)
+        screen.form.host_ids = ("gpu-000", "gpu-001", "gpu-002")
+        screen.form.set("start", "together, each alone before")
+        screen._changed()
+        await until_text(pilot, "2 times on each of 3 hosts, all at one moment")
+        await pilot.press("s")
+        await until(pilot, lambda: work.runners and work.last.suite is not None, "started")
+        runner = work.last
+        assert [job.plan.nodes for job in runner.suite.jobs] == [1, 1, 1, 3, 3, 3]
+        await until_text(pilot, "each alone, then all at one moment")
+        for at, (name, nodes, ok, end) in enumerate(
+            [("0", 1, 30, 5), ("1", 1, 30, 5), ("2", 1, 30, 5), ("0", 3, 30, 10), ("1", 3, 30, 8)]
+        ):
+            runner.play(at, state="done", results=[on_node(f"gpu-00{name}", nodes, ok, end)])
+        runner.play(5, state="failed", problems=["the engine's process ended early (signal 9) [/b]"])
+        runner.finish()
+        await pilot.press("3")
+        text = await until_text(pilot, "2 of 3 finished")
+        for words in (
+            "medium warm on 3 nodes together",
+            "throughput",
+            " 6/s ",
+            "0.500",
+            "spread",
+            "the engine's process",
+        ):
+            assert words in text, words
+        await golden(pilot, f"bench-together-{size[0]}x{size[1]}")
+        assert internal(app) == []
+
+
+def on_node(host_id: str, nodes: int, ok: int, end_s: int) -> Any:
+    """A result of one node: so many requests from second 0 to the end."""
+    t0 = 1_000_000_000_000
+    made = graded_s(nodes=nodes)
+    throughput = replace(made.metrics["throughput"], value=ok / end_s)
+    return replace(
+        made,
+        run_id=f"20261125T203102Z-{host_id[-3:]}{nodes:03d}",
+        target=replace(made.target, host=host_id),
+        counts=Counts(ok, ok, {"ok": ok}),
+        metrics={**made.metrics, "throughput": throughput},
+        phases=(Phase("measure", t0, t0 + end_s * 1_000_000_000),),
+    )
 
 
 async def test_a_host_that_has_nothing_to_measure_is_refused_with_the_reason() -> None:
@@ -445,19 +502,48 @@ async def test_a_signal_does_not_ask() -> None:
     assert app.return_code == 0
 
 
+async def test_an_engine_that_does_not_end_is_left_after_a_while(monkeypatch) -> None:
+    monkeypatch.setattr(bench_desk, "END_S", 0.05)
+    work = FakeWork()
+    app = bench_app(work)
+    async with app.run_test(size=(120, 40)) as pilot:
+        runner = await started(pilot, work)
+        runner.cancel = lambda: None  # type: ignore[method-assign]
+        app.quit_soon()
+        await until(pilot, lambda: runner.ended != "", "ended")
+        assert runner.ended == "cancelled", "without its results, but ended"
+    assert app.return_code == 0
+
+
+async def test_cancelling_while_it_is_planned() -> None:
+    work = FakeWork()
+    held = threading.Event()
+    work.prepare = lambda: "" if held.wait(5) else "not in time"  # type: ignore[method-assign]
+    app = bench_app(work)
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen = await opened(pilot)
+        await until(pilot, lambda: screen._form.plan is not None, "planned")
+        await pilot.press("s")
+        await until_text(pilot, "planning, and starting the engine")
+        await pilot.press("x")
+        held.set()
+        await until_text(pilot, "cancelled before anything was run")
+        assert work.runners == []
+        await pilot.press("1", "s")
+        await until(pilot, lambda: bool(work.runners) and work.last.suite is not None, "another one")
+        work.last.finish()
+
+
 async def test_an_engine_of_ours_that_breaks_is_said_and_another_run_may_begin() -> None:
     work = FakeWork()
     app = bench_app(work)
     async with app.run_test(size=(120, 40)) as pilot:
         runner = await started(pilot, work)
 
-        def broken() -> Any:
-            raise RuntimeError("boom [/b]")
-
         runner.play(progress=progress(1))
-        runner._over.is_set = broken  # what the runner waits on breaks
-        app.bench._task.cancel()
+        runner.breaks(RuntimeError("boom [/b]"))
         await until_text(pilot, "ENDED EARLY")
+        assert any("boom [/b]" in text for text in internal(app))
         await pilot.press("1", "s")
         await until(pilot, lambda: len(work.runners) == 2 and work.last.suite is not None, "another one")
         work.last.finish()

@@ -251,6 +251,7 @@ class ScriptedRunner:
         self.cancelled = False
         self.ended = ""
         self._over = asyncio.Event()
+        self._error: Exception | None = None
 
     async def run(self, plan: SuitePlan) -> Suite:
         self.suite = Suite(plan, [JobState(job) for job in plan.jobs])
@@ -259,6 +260,9 @@ class ScriptedRunner:
         except asyncio.CancelledError:
             self.ended = "cancelled"
             raise
+        if self._error is not None:
+            self.ended = "broken"
+            raise self._error
         self.ended = "returned"
         return self.suite
 
@@ -270,6 +274,11 @@ class ScriptedRunner:
             if job.state not in ("done", "failed"):
                 job.state = "cancelled"
         self.finish()
+
+    def breaks(self, error: Exception) -> None:
+        """A defect of ours."""
+        self._error = error
+        self._over.set()
 
     def job(self, at: int = 0) -> JobState:
         assert self.suite is not None
@@ -315,6 +324,9 @@ class FakeWork:
         _check(order.request, order.repeat, order.at_once)
         definition = next(one for one in self.benchmarks if one.id == order.request.benchmark)
         jobs = tuple(HostPlan(host, definition.plan(order.request, host, {}), order.label) for host in hosts)
+        if order.together:
+            behind = tuple(replace(job, nodes=len(jobs), stage=9) for job in jobs)
+            jobs = (*jobs, *behind) if order.solo else behind
         return SuitePlan("20261125T203058Z-000001", definition.id, jobs * order.repeat, order.at_once)
 
     def prepare(self) -> str:

@@ -38,6 +38,10 @@ class _Loop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now_s
 
+    def stand_still(self, for_s: float) -> None:
+        """As if a callback had held the loop, or the process had been stopped, for so long."""
+        self._jumping.now_s += for_s
+
 
 def run(work: Coroutine[Any, Any, Any]) -> Any:
     """Run ``work`` to its end on virtual time."""

@@ -221,6 +221,24 @@ def test_a_server_that_dies_ends_the_run_with_what_it_had() -> None:
     assert record.errors == ("transport: connection refused (10 times)",)
 
 
+def dying_at(number: int, outcome: Outcome = Outcome.TRANSPORT) -> Callable[[int], Awaitable[Done]]:
+    async def answer(i: int) -> Done:
+        await asyncio.sleep(0.1)
+        return Done(outcome) if i >= number else Done()
+
+    return answer
+
+
+def test_a_server_that_dies_just_before_the_end_died_all_the_same() -> None:
+    """The last three of ten are refused: too few to end the run for, and yet nothing answered any more."""
+    load = Load(mode="quick", n=10, min_s=0.0, warmup_n=0)
+    assert measure(Fake(dying_at(7)), load).died
+    assert not measure(Fake(dying_at(8)), load).died
+    assert not measure(Fake(dying_at(7, Outcome.TIMEOUT)), load).died
+    assert not measure(Fake(dying_at(7, Outcome.HTTP_ERROR)), load).died
+    assert not measure(Fake(dying_at(7)), Load(n=1000), cancel_after_s=1.4).died  # cancelled after six of them
+
+
 def test_failures_with_answers_between_them_are_no_death() -> None:
     async def answer(i: int) -> Done:
         await asyncio.sleep(0.1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -119,7 +121,19 @@ def test_a_process_that_was_killed_holds_nothing(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_said_and_it_is_measured_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BenchError, match="cannot be made"), measuring(tmp_path / "file", Host("a", "10.0.0.1")):
-        pass
+    with measuring(tmp_path / "file", Host("a", "10.0.0.1")) as not_held:
+        assert "no lock could be made: " in not_held
+
+
+def test_a_full_disk_keeps_nobody_from_measuring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    host = Host("a", "10.0.0.1")
+    with measuring(tmp_path, host) as not_held:
+        assert not_held == ""
+        with pytest.raises(BenchError, match="another run measures a now"), measuring(tmp_path, host):
+            pass

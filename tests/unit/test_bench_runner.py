@@ -14,13 +14,14 @@ from benchmarks.benchmark import Request
 from benchmarks.errors import BenchError
 from benchmarks.model import Outcome
 from benchmarks.plan import TRUSTED_RATE_PER_S, plan_suite
-from benchmarks.runner import Barrier, EngineProcess, Runner
+from benchmarks.runner import Barrier, EngineProcess, Runner, _heard
 from benchmarks.samples_file import read_samples, samples_path
 from benchmarks.store import Store
 from benchmarks.suite import OVER
 from probes.config import default_settings
 from probes.fleet import Fleet
 from probes.model import Host, Service, ServiceKind
+from tests.support import virtual_time
 from tests.support.http_standin import answer, stand_in
 
 if TYPE_CHECKING:
@@ -235,3 +236,35 @@ def test_what_makes_no_sense_is_refused_with_what_was_expected() -> None:
 
 def test_states_that_are_over() -> None:
     assert sorted(OVER) == ["cancelled", "done", "failed"]
+
+
+class Talking:
+    """An engine that says something after so many seconds."""
+
+    def __init__(self, after_s: float) -> None:
+        self.after_s = after_s
+        self.began_s = asyncio.get_running_loop().time()
+
+    async def hear(self) -> Any:
+        left_s = self.after_s - (asyncio.get_running_loop().time() - self.began_s)
+        await asyncio.sleep(max(left_s, 0))
+        return "here"
+
+
+def test_an_engine_is_not_silent_because_we_stood_still() -> None:
+    """Stopped at the terminal for a minute: what was said meanwhile is there, and the timer rang, too."""
+
+    async def stopped() -> Any:
+        loop: Any = asyncio.get_running_loop()
+        loop.call_later(10.0, loop.stand_still, 60.0)
+        return await _heard(Talking(31.0), 30.0)  # type: ignore[arg-type]
+
+    assert virtual_time.run(stopped()) == "here"
+
+
+def test_an_engine_that_says_nothing_is_given_up() -> None:
+    async def hung() -> None:
+        with pytest.raises(TimeoutError):
+            await _heard(Talking(40.0), 30.0)  # type: ignore[arg-type]
+
+    virtual_time.run(hung())

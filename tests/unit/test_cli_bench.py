@@ -305,3 +305,14 @@ def test_ids_are_completed(store):
 def test_a_damaged_store_completes_nothing_in_silence(store):
     store.path.write_bytes(b"no database" * 100)
     assert completed(complete_run, "") == []
+
+
+def test_an_interrupt_while_it_starts_is_no_defect(home: Path, monkeypatch: pytest.MonkeyPatch):
+    del home
+
+    def interrupted() -> list[str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("benchmarks.registry.ids", interrupted)
+    outcome = CliRunner().invoke(main, ["bench", "list"])
+    assert (outcome.exit_code, outcome.output) == (130, "")

@@ -229,3 +229,15 @@ def test_a_host_labelled_production_is_asked_about_on_a_terminal(shell, server):
     assert (process.returncode, out) == (130, "")
     made, _ = shell.measure("api-latency", "p", "--url", server, "--quick", "--yes")
     assert made["target"]["host"] == "p"
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_spoils_nothing(shell, server, closed):
+    words = f"{sys.executable} -m tui.cli bench {' '.join(RUN)} {server} --check {closed}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", words], cwd=shell.home, env=shell.env, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode in {0, 3}, done.stderr  # 3: this machine was too busy
+    (row,) = shell.store.find()
+    assert row.benchmark == "api-latency"

@@ -9,6 +9,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.screen import Screen
 
 from benchmarks.errors import BenchError
+from benchmarks.multi import nodes_summary
 from probes.text import clean
 from tui import keys
 from tui.bench_form import BENCHMARK, HOSTS, Form, FormError
@@ -224,6 +225,8 @@ class BenchScreen(Screen[None]):
         self._draw_run()
         result = self._result
         result.results, result.empty = self.results, self._no_result()
+        suite = self.desk.suite
+        result.together = () if suite is None or not suite.over else nodes_summary(suite)
         result.redraw()
 
     def _draw_form(self) -> None:
@@ -272,7 +275,8 @@ class BenchScreen(Screen[None]):
         plan, refusal = None, ""
         try:
             order = form.order()
-            hosts = self.desk.hosts(order.host_ids[:1])
+            # one host stands for all; together it cannot be planned alone
+            hosts = self.desk.hosts(order.host_ids[: 2 if order.together else 1])
             plan = await self.desk.ask(lambda: self.desk.work.plan(order, hosts))
         except (BenchError, FormError) as error:
             refusal = clean(str(error), 500)

@@ -116,10 +116,14 @@ def plan_words(plan: SuitePlan, hosts: int) -> list[str]:
     runs = plan.jobs[0].runs if plan.jobs else ()
     cases: dict[str, list[str]] = {}
     for run in runs:
-        cases.setdefault(run.case.id, []).append(run.temperature or "")
+        case = f"{run.service} {run.case.id}" if run.service else run.case.id
+        cases.setdefault(case, []).append(run.temperature or "")
     names = ", ".join(f"{case} ({'+'.join(t)})" if all(t) else case for case, t in cases.items())
-    times = f", {len(plan.jobs)} times" if len(plan.jobs) > 1 else ""
-    where = f" on each of {hosts} hosts" if hosts > 1 else ""
+    together = any(job.nodes > 1 for job in plan.jobs)
+    first = plan.jobs[0].host.id if plan.jobs else ""
+    each = sum(job.host.id == first for job in plan.jobs)
+    times = f", {each} times" if each > 1 else ""
+    where = f" on each of {hosts} hosts{', all at one moment' if together else ''}" if hosts > 1 else ""
     words = [f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}{times}{where}: {names}"]
     loads = dict.fromkeys(run.load for run in runs)
     for load in list(loads)[:2]:

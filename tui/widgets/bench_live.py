@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.result import GpuReading
-    from benchmarks.suite import JobState, Suite
+    from benchmarks.suite import JobState, Suite, SuitePlan
     from benchmarks.wire import Progress
     from tui.glyphs import Glyphs
     from tui.widgets.lines import Row, Span
@@ -89,7 +89,7 @@ def job_news(job: JobState) -> list[Span]:
 
 
 def _case(progress: Progress) -> str:
-    return f"{progress.case} {progress.temperature}" if progress.temperature else progress.case
+    return " ".join(part for part in (progress.service, progress.case, progress.temperature) if part)
 
 
 def job_rows(suite: Suite, selected: int, glyphs: Glyphs, width: int, room: int) -> list[Row]:
@@ -100,9 +100,7 @@ def job_rows(suite: Suite, selected: int, glyphs: Glyphs, width: int, room: int)
         counts[STATE_WORDS[job.state]] = counts.get(STATE_WORDS[job.state], 0) + 1
     words = ", ".join(f"{count} {word}" for word, count in counts.items())
     title: list[Span] = [(f" {_jobs_words(suite)} ", "strong"), (f" {words}", "text")]
-    title.append(
-        ("  one after the other" if suite.plan.in_turn else f"  at most {suite.plan.at_once} at once", "muted")
-    )
+    title.append((f"  {_order_words(suite.plan)}", "muted"))
     name_width = min(max((cells(tidy(job.plan.host.id)) for job in jobs), default=1), max(width // 4, 8))
     shown = max(room - 1, 1)
     start = min(max(selected - shown // 2, 0), max(len(jobs) - shown, 0))
@@ -114,6 +112,13 @@ def job_rows(suite: Suite, selected: int, glyphs: Glyphs, width: int, room: int)
         job_row(jobs[at], glyphs, width, selected=at == selected, name_width=name_width) for at in range(start, end)
     ]
     return rows
+
+
+def _order_words(plan: SuitePlan) -> str:
+    if any(job.nodes > 1 for job in plan.jobs):
+        alone = any(job.nodes == 1 for job in plan.jobs)
+        return "each alone, then all at one moment" if alone else "all at one moment"
+    return "one after the other" if plan.in_turn else f"at most {plan.at_once} at once"
 
 
 def _jobs_words(suite: Suite) -> str:

@@ -225,7 +225,7 @@ def gpu_rows(
     known = {index: [v for _, v in points if v is not None] for index, points in by_gpu.items()}
     if not any(known.values()):
         reason = why if not by_gpu else "the utilisation could not be read"
-        text = [(" GPU utilisation ", "strong"), (f" no GPU samples ({reason})", "unknown")]
+        text = [(" GPU utilisation ", "strong"), (f" no GPU samples ({reason or 'none of this run'})", "unknown")]
         return [rule(clip(text, width), width, glyphs)]
     order = sorted(by_gpu, key=lambda index: -(sum(known[index]) / len(known[index]) if known[index] else -1))
     spans: list[Span] = [(" GPU utilisation 0-100% ", "strong")]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tui.widgets.bench_card import card_rows, results_rows
+from tui.widgets.bench_together import together_rows
 from tui.widgets.folded import folded
 from tui.widgets.lines import LinesPanel, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from benchmarks.multi import CaseSummary
     from benchmarks.result import Result
     from tui.glyphs import Glyphs
     from tui.widgets.lines import Row
@@ -26,6 +28,8 @@ class ResultPanel(LinesPanel):
         self.glyphs: Glyphs | None = None
         self.empty = ""
         self.baseline: Result | None = None
+        #: what several nodes did together; empty: they did not
+        self.together: Sequence[CaseSummary] = ()
 
     @property
     def shown(self) -> int:
@@ -38,7 +42,7 @@ class ResultPanel(LinesPanel):
             return []
         if not self.results:
             return folded(self.empty, width, "muted", head=[(" ", "muted")])
-        rows: list[Row] = []
+        rows = together_rows(self.together, self.glyphs, width)
         if len(self.results) > 1:
             title = f" {len(self.results)} results "
             rows.append(rule([(title, "strong"), (" left and right choose", "muted")], width, self.glyphs))

@@ -53,6 +53,11 @@ def case_of(row: StoredRow) -> str:
     return tidy(f"{row.case} {row.temperature}" if row.temperature else row.case)
 
 
+def host_of(row: StoredRow) -> str:
+    """A run's host with the service that was loaded."""
+    return tidy(f"{row.host} {row.service}" if row.service else row.host)
+
+
 class Columns:
     """Where the columns of the list stand at a width: as wide as what is in them, and what is left for the rest."""
 
@@ -65,13 +70,13 @@ class Columns:
         left -= self.benchmark
         self.case = min(max(max((cells(case_of(row)) for row in rows), default=0), 4), left // 2)
         left -= self.case
-        self.host = min(max(max((cells(tidy(row.host)) for row in rows), default=0), 4), left)
+        self.host = min(max(max((cells(host_of(row)) for row in rows), default=0), 4), left)
         left -= self.host
         self.rest = left - 2 if left >= _REST else 0
 
     def title(self) -> list[Span]:
         """The names of the columns."""
-        names = (fit("benchmark", self.benchmark), fit("case", self.case), fit("host", self.host))
+        names = (fit("benchmark", self.benchmark), fit("case", self.case), fit("host, service", self.host))
         text = f"    {'letter':<{_LETTER}} {'when':<{self.when}} {' '.join(names)} {'figure':>{_VALUE}} "
         return [(text + ("of what, label" if self.rest else ""), "header")]
 
@@ -86,7 +91,7 @@ def list_row(row: StoredRow, columns: Columns, glyphs: Glyphs, width: int, *, se
         (f"{fit(when_text(row.wall_start, wide=columns.wide), columns.when)} ", "muted"),
         (f"{cell(row.benchmark, columns.benchmark)} ", "text"),
         (f"{cell(case_of(row), columns.case)} ", "text"),
-        (f"{cell(row.host, columns.host)} ", "text"),
+        (f"{cell(host_of(row), columns.host)} ", "text"),
         (f"{figure_text(row.value, row.unit or ''):>{_VALUE}} ", "strong"),
     ]
     if columns.rest:
