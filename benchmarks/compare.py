@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from benchmarks.intervals import Shift, ratio_interval, shift_interval
+from benchmarks.intervals import BOOTSTRAP_MIN_N, Shift, ratio_interval, shift_interval
 from benchmarks.model import Better, Load, Temperature
+from benchmarks.reasons import filled
 from benchmarks.stats import FAILURES, graded_percentile, percentile_name
 from probes.text import clean
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MIN_RUNS: Final = 4
 _PERCENTILES: Final = (0.50, 0.90)
+_ONE_A_RUN: Final = "interval: it has one value a run"
 
 #: ``too_few``: under four usable runs a side. ``failures``: a run's figure is infinite, so there is no difference
 Outcome = Literal["a_better", "b_better", "no_difference", "too_few", "failures"]
@@ -137,8 +139,11 @@ def compare_all(
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:
-    """Plain JSON types."""
-    return msgspec.to_builtins(comparison)
+    """Plain JSON types; every null has its reason."""
+    made = filled(msgspec.to_builtins(comparison), {"temperature": "not applicable"})
+    few = {"relative_interval": f"needs {BOOTSTRAP_MIN_N} runs a side", "relative": "the median of A is not above 0"}
+    made["rows"] = [filled(row, few if row["difference"] is not None else {}, row["words"]) for row in made["rows"]]
+    return made
 
 
 def _once_each(results: Sequence[Result]) -> list[Result]:
@@ -209,7 +214,7 @@ def _figure(result: Result, tag: str, percentile: str | None) -> RunFigure:
     elif metric is not None and percentile is not None and (found := metric.adjusted.get(percentile)) is not None:
         value, ci, reason = found.value, found.ci, found.reason or reason
     if value is not None:
-        reason = reason if percentile is not None and ci is None else None
+        reason = None if ci is not None else reason if percentile is not None else _ONE_A_RUN
     return RunFigure(result.run_id, result.target.host, value, ci, result.validity.verdict == "valid", reason)
 
 

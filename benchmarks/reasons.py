@@ -35,15 +35,15 @@ def explained(made: dict[str, Any]) -> dict[str, Any]:
     A percentile carries its own ``reason``. Rows of ``gpu.readings`` are arrays, and a null in one was not read.
     """
     for name, known in (("config", _CONFIG), ("load", _LOAD), ("target", _TARGET), ("environment", {})):
-        made[name] = _filled(made[name], known)
+        made[name] = filled(made[name], known)
     for part in ("metrics", "spans"):
-        made[part] = {tag: _filled(one, _of_metric(one)) for tag, one in made[part].items()}
-    made["gpu"] = _filled(made["gpu"], {}, next(iter(made["gpu"]["missing"].values()), _NOT_GIVEN))
-    made["kpis"] = [_filled(line, {}) for line in made["kpis"]]
+        made[part] = {tag: filled(one, _of_metric(one)) for tag, one in made[part].items()}
+    made["gpu"] = filled(made["gpu"], {}, next(iter(made["gpu"]["missing"].values()), _NOT_GIVEN))
+    made["kpis"] = [filled(line, {}) for line in made["kpis"]]
     grade = made["grade"]
-    parts = [_filled(part, {}, part["reason"] or _unsaid(part)) for part in grade["parts"]]
-    made["grade"] = _filled({**grade, "parts": parts}, {}, grade["reason"] or _unsaid(grade))
-    return _filled(made, _RESULT)
+    parts = [filled(part, {}, part["reason"] or _unsaid(part)) for part in grade["parts"]]
+    made["grade"] = filled({**grade, "parts": parts}, {}, grade["reason"] or _unsaid(grade))
+    return filled(made, _RESULT)
 
 
 def _of_metric(metric: Mapping[str, Any]) -> dict[str, str]:
@@ -55,8 +55,14 @@ def _unsaid(graded: Mapping[str, Any]) -> str:
     return "failures" if graded["value"] is None or "error-adjusted" in (graded["statistic"] or "") else "no bound"
 
 
-def _filled(part: Mapping[str, Any], known: Mapping[str, str], otherwise: str = _NOT_GIVEN) -> dict[str, Any]:
-    """An object with a reason for each of its nulls; the objects in it are left alone."""
+def filled(part: Mapping[str, Any], known: Mapping[str, str], otherwise: str = _NOT_GIVEN) -> dict[str, Any]:
+    """An object with a reason for each of its nulls; the objects in it are left alone.
+
+    Args:
+        part: plain JSON; ``missing`` is added to it where it is needed.
+        known: reasons by field.
+        otherwise: of other fields.
+    """
     said = cast("dict[str, str]", part.get("missing", {}))
     unsaid = [name for name, value in part.items() if value is None and name != "reason" and name not in said]
     if not unsaid and "missing" in part:

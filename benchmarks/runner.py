@@ -235,7 +235,12 @@ class Runner:
                 result = merged(result, gpus)
             result, unread = await self._against_reference(result)
             state.results.append(result)
-            state.problems += filter(None, (unread, await self._save(result)))
+            state.problems += filter(None, (unread,))
+            try:
+                state.problems += filter(None, (await self._save(result),))
+            except asyncio.CancelledError:
+                state.problems.append(f"ended while {result.run_id} was being stored: list-runs shows whether it was")
+                raise
 
     async def _last_sample(self, host_id: str, result: Result, gpus: GpuRecorder) -> None:
         """Wait for the host's sample that covers the end of the measure phase: it is still on its way."""

@@ -76,6 +76,9 @@ def list_(ctx: click.Context, *, json_: bool) -> None:
 
 
 def _listed(one: Definition, options: BenchOptions) -> dict[str, Any]:
+    import msgspec  # noqa: PLC0415
+
+    ladders = [msgspec.to_builtins(ladder) for ladder in options.ladders_of(one)]
     return {
         "id": one.id,
         "version": one.version,
@@ -83,7 +86,8 @@ def _listed(one: Definition, options: BenchOptions) -> dict[str, Any]:
         "summary": one.summary,
         "on": one.on,
         "metrics": one.metrics,
-        "ladders": options.ladders_of(one),
+        # a ladder without a tail is always of its percentile: nothing is missing there
+        "ladders": [{name: value for name, value in ladder.items() if value is not None} for ladder in ladders],
         "parameters": one.parameters,
     }
 

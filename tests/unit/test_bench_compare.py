@@ -8,6 +8,7 @@ import pytest
 from benchmarks.compare import as_json, compare, compare_all, lines
 from benchmarks.model import Load
 from tests.support.bench_results import result_of
+from tests.support.nulls import unexplained
 
 
 def runs(name, medians, **options):
@@ -133,6 +134,20 @@ def test_each_case_by_itself():
     ]
     apart = compare_all(runs("a", [1.0], case="short"), runs("b", [1.0], case="long"))
     assert [each.refused for each in apart] == [("case differs: 'short' and 'long'",)]
+
+
+def test_no_null_is_without_a_reason():
+    four = [runs(name, [at, 1.1, 1.2, 1.3], throughput=9.0) for name, at in (("a", 1.0), ("b", 1.05))]
+    failed = [result_of(f"f{i}", [1.0] * 3, failures=27, temperature=None) for i in range(4)]
+    for found in (
+        compare(four[0], four[1]),
+        compare(four[0][:1], four[1][:1]),
+        compare(failed, failed),
+        compare([], []),
+    ):
+        assert unexplained(as_json(found)) == []
+    (first, *_) = as_json(compare(four[0], four[1]))["rows"]
+    assert first["missing"]["relative_interval"] == "needs 20 runs a side"
 
 
 def test_as_json_and_as_text():

@@ -27,6 +27,7 @@ from benchmarks.result import (
 from benchmarks.samples_file import SampleWriter
 from benchmarks.stats import describe, run_metric
 from benchmarks.store import Store
+from tests.support.nulls import unexplained
 from tests.support.stored_results import graded, invalid, result
 
 if TYPE_CHECKING:
@@ -51,19 +52,6 @@ def test_what_is_null_has_its_reason():
         "label": "none was given",
         "samples_file": "no samples were saved",
     }
-
-
-def unexplained(value: Any, at: str = "$") -> list[str]:
-    """Where a null stands without a reason in the object it stands in."""
-    if isinstance(value, list):
-        return [line for i, each in enumerate(value) for line in unexplained(each, f"{at}[{i}]")]
-    if not isinstance(value, dict):
-        return []
-    found = []
-    for name, each in value.items():
-        said = name == "reason" or value.get("reason") or name in value.get("missing", {})
-        found += [f"{at}.{name}"] if each is None and not said else unexplained(each, f"{at}.{name}")
-    return found
 
 
 UNGRADED = Grade(None, "default-1", reason="INVALID: cancelled", missing={"letter": "INVALID: cancelled"})

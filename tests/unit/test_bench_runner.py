@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -27,6 +28,7 @@ from tests.support.http_standin import answer, stand_in
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.result import Result
     from benchmarks.suite import Suite, SuitePlan
 
 
@@ -268,3 +270,28 @@ def test_an_engine_that_says_nothing_is_given_up() -> None:
             await _heard(Talking(40.0), 30.0)  # type: ignore[arg-type]
 
     virtual_time.run(hung())
+
+
+async def test_an_end_while_a_result_is_being_stored_is_said(tmp_path: Path) -> None:
+    released = threading.Event()
+
+    class Waiting:
+        def save(self, result: Result) -> None:
+            released.wait(30)
+
+        def baseline(self, config_hash: str, host: str, service: str | None) -> None:
+            return None
+
+    async with stand_in(answer("{}", "200 OK", "Connection: close")) as server:
+        one = host(server.port)
+        made = Runner(default_settings(), Fleet((one,)), Waiting(), first_sample_s=0.0)
+        running = asyncio.create_task(made.run(planned(one, mode="check")))
+        try:
+            suite = await until(made, lambda suite: suite.results)
+            running.cancel()
+            await asyncio.wait({running})
+        finally:
+            released.set()
+    (result,) = suite.results
+    assert suite.jobs[0].problems == [f"ended while {result.run_id} was being stored: list-runs shows whether it was"]
+    assert engines() == []

@@ -148,6 +148,7 @@ def test_list_has_metrics_ladders_and_parameters(home):
     assert "--param path=...:" in text
     (latency,) = [one for one in json.loads(bench("list", "--json").stdout) if one["id"] == "api-latency"]
     assert latency["ladders"][0]["a"] == 0.05
+    assert "tail" not in latency["ladders"][0]
     assert {"tag", "unit", "better", "formula"} <= latency["metrics"][0].keys()
 
 
