@@ -67,7 +67,18 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # --- lines out ---------------------------------------------------------------------------------------------------
 
-_encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+def _chunks_maker():
+    """What turns an object into chunks of JSON, made once: ``JSONEncoder.encode`` makes it anew for every line."""
+    plain = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    try:
+        escape = json.encoder.encode_basestring_ascii
+        return json.encoder.c_make_encoder(None, plain.default, escape, None, ":", ",", False, False, False)
+    except (AttributeError, TypeError):  # a Python without the C encoder, or with another one
+        return lambda line, _: (plain.encode(line),)
+
+
+_chunks = _chunks_maker()
 
 MEMORY_FIELDS = ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
 # in wire order, in two parts: what every sample is judged by, and what only a close look needs
@@ -107,7 +118,7 @@ def encode(line):
     watcher reads that when somebody looks). No JSON holds a raw tab.
     """
     parts = two_parts(line) if line.get("t") == "s" else (line,)
-    return ("\t".join([_encoder.encode(part) for part in parts]) + "\n").encode("ascii")
+    return ("\t".join(["".join(_chunks(part, 0)) for part in parts]) + "\n").encode("ascii")
 
 
 def two_parts(sample):
