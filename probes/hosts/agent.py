@@ -23,11 +23,13 @@ What may hang runs in threads: NVML, file systems, docker and systemctl. The sam
 values are at most ``max(3 s, 3 intervals)`` old, afterwards they are null with the reason ``timeout``.
 """
 
+import _thread
 import collections
 import errno
 import json
 import os
 import re
+import resource
 import select
 import signal
 import sys
@@ -231,8 +233,8 @@ class ProcFile(object):
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(self.fd, self.size, 0)
-            # a seq_file hands out a page at a time; only an empty read is its end
-            while data and (self.stop is None or self.stop not in data):
+            # a seq_file hands out a page at a time: what is shorter than half of one, or an empty read, is its end
+            while len(data) >= 2048 and (self.stop is None or self.stop not in data):
                 more = os.pread(self.fd, self.size, len(data))
                 if not more:
                     break
@@ -747,6 +749,7 @@ class Kmsg(object):
     def __init__(self, path="/dev/kmsg"):
         self.path = path
         self.fd = -1
+        self.poll = select.poll()
         self.events = []
         self.reason = "not_yet"
 
@@ -760,6 +763,9 @@ class Kmsg(object):
             except OSError as error:
                 self.reason = reason_of(error)
                 return
+            self.poll.register(self.fd, select.POLLIN)
+        elif self.reason is None and not self.poll.poll(0):
+            return  # nothing new: cheaper than the exception of a read
         while bound > 0:
             bound -= 1
             try:
@@ -793,26 +799,32 @@ class Disks(object):
         self.busy = {}
         self.threads = 0
         self.lock = threading.Lock()
-        self.current = None
+        self.table = None
+        self.started = 0
+        self.idle = threading.Event()  # the newest thread is done
+        self.idle.set()
 
     def refresh(self):
         """Read all file systems anew in a thread, unless too many threads hang."""
         now = time.monotonic()
-        current = self.current
-        if current is not None and current.is_alive():
+        if not self.idle.is_set():
             stuck = [since for since in list(self.busy.values()) if now - since > STUCK_S]
             if not stuck:
                 return
         if self.threads >= self.MAX_THREADS:
             return
-        self.threads += 1
-        self.current = threading.Thread(target=self._work, daemon=True)
-        self.current.start()
+        with self.lock:
+            self.threads += 1
+            self.started += 1
+            self.idle.clear()
+        _thread.start_new_thread(self._work, (self.started,))  # a Thread costs twice that, and waits until it runs
 
-    def _work(self):
+    def _work(self, number):
         try:
-            mounts = select_mounts(parse_mountinfo(slurp(self.path)))
-            self.mounts = mounts
+            table = slurp(self.path)
+            if table != self.table:
+                self.mounts, self.table = select_mounts(parse_mountinfo(table)), table
+            mounts = self.mounts
             self.failed = None
             for entry in mounts:
                 mount = entry[0]
@@ -834,6 +846,8 @@ class Disks(object):
         finally:
             with self.lock:
                 self.threads -= 1
+                if self.started == number:
+                    self.idle.set()
 
     @staticmethod
     def _measure(mount, entry):
@@ -2094,6 +2108,10 @@ class Agent(object):
         self.uptime_file = ProcFile(self.proc + "/uptime", b"\n")
         self.statm = ProcFile(self.proc + "/self/statm", b"\n")
         self.gpus = Gpus(self.note, self.need_pynvml)
+        self.poll = select.poll()
+        for fd in (0, self.gpus.wake):
+            self.poll.register(fd, select.POLLIN)
+        self.polls_out = False
         self.requests = Requests(self.proc, self.users, self.children, self.answer)
 
     # --- its own word ---
@@ -2138,15 +2156,16 @@ class Agent(object):
         self.disks_at = self.units_at = time.monotonic()
         self.disks.refresh()
         self.units.refresh()
-        self.disks.current.join(0.05)  # sizes are in the first sample unless a file system is slow
+        self.disks.idle.wait(0.05)  # sizes are in the first sample unless a file system is slow
         self.loop()
 
     def loop(self):
         """Ticks on an absolute schedule; GPUs are asked at the tick and waited for a little."""
         next_at = time.monotonic()
         emit_at = None
+        monotonic = time.monotonic
         while True:
-            now = time.monotonic()
+            now = monotonic()
             if now > self.deadline:
                 self.die()
             if emit_at is None and now >= next_at:
@@ -2159,7 +2178,7 @@ class Agent(object):
             if emit_at is not None and (now >= emit_at or not self.gpus.pending):
                 emit_at = None
                 self.tick()
-            wait = (next_at if emit_at is None else emit_at) - time.monotonic()
+            wait = (next_at if emit_at is None else emit_at) - monotonic()
             changed = self.serve(max(0.0, min(wait, self.deadline - now + 0.01)))
             if changed:
                 next_at = min(next_at, time.monotonic() + self.interval_s)
@@ -2167,14 +2186,21 @@ class Agent(object):
     def serve(self, wait_s):
         """Wait for requests, room on stdout and the GPU thread; True when the interval was changed."""
         before = self.interval_s
-        readable, writable, _ = select.select([0, self.gpus.wake], [1] if self.out else [], [], wait_s)
-        if self.gpus.wake in readable:
+        if bool(self.out) != self.polls_out:
+            self.polls_out = not self.polls_out
+            if self.polls_out:
+                self.poll.register(1, select.POLLOUT)
+            else:
+                self.poll.unregister(1)
+        ready = [fd for fd, _ in self.poll.poll(wait_s * 1000)]
+        if self.gpus.wake in ready:
             os.read(self.gpus.wake, 4096)
-        if writable:
+        if 1 in ready:
             self.flush()
-        if 0 in readable:
+        if 0 in ready:
             self.read_requests()
-        self.send_answers()
+        if self.answers:
+            self.send_answers()
         return before != self.interval_s
 
     def read_requests(self):
@@ -2319,8 +2345,6 @@ class Agent(object):
 
     def own_use(self, interval_s, missing):
         """[cpu_pct, rss_bytes] of this process, its ended children included."""
-        import resource
-
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = time.process_time() + children.ru_utime + children.ru_stime
         before, self.cpu_before = self.cpu_before, spent
