@@ -271,23 +271,35 @@ def parse_stat(data):
     return out
 
 
-_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):[ \t]+(\d+)", re.M)
+# what every sample needs is parsed without regular expressions: once a second, their engine is in no cache
+
+_MEMINFO = [(name, b"\n" + name.encode("ascii") + b":") for name in "MemTotal MemAvailable SwapTotal SwapFree".split()]
 
 
 def parse_meminfo(data):
     """/proc/meminfo: the four values of interest in bytes, by their names there."""
-    return {name.decode("ascii"): int(value) * 1024 for name, value in _MEMINFO.findall(data)}
-
-
-_LOADAVG = re.compile(rb"\s*(\d{1,9}\.\d+) (\d{1,9}\.\d+) (\d{1,9}\.\d+)")
+    out = {}
+    data = b"\n" + data + b"\n"
+    for name, head in _MEMINFO:
+        at = data.find(head)
+        if at >= 0:
+            at += len(head)
+            words = data[at : data.index(b"\n", at)].split(None, 1)
+            if words and words[0].isdigit():
+                out[name] = int(words[0]) * 1024
+    return out
 
 
 def parse_loadavg(data):
     """/proc/loadavg: the three averages."""
-    found = _LOADAVG.match(data)
-    if found is None:
+    words = data.split(None, 3)[:3]
+    digits = b"".join(words)
+    if len(words) < 3 or digits.count(b".") != 3 or not digits.replace(b".", b"").isdigit():
         raise ValueError("no load averages")
-    return [float(word) for word in found.groups()]
+    loads = [float(word) for word in words]
+    if max(loads) >= 1e9:
+        raise ValueError("load averages that cannot be")
+    return loads
 
 
 def parse_net(data):
@@ -297,7 +309,7 @@ def parse_net(data):
         name, colon, rest = line.rpartition(b":")
         if not colon:
             continue
-        fields = rest.split()
+        fields = rest.split(None, 9)
         if len(fields) >= 9:
             out[text_of(name.strip(), 64)] = (int(fields[0]), int(fields[8]))
     return out
@@ -307,12 +319,14 @@ def parse_diskstats(data, wanted=None):
     """/proc/diskstats: {"major:minor": (bytes read, bytes written)}; a sector there is 512 bytes on every device."""
     out = {}
     for line in data.split(b"\n"):
-        fields = line.split(None, 10)
-        if len(fields) < 10:
+        fields = line.split(None, 2)
+        if len(fields) < 3:
             continue
         key = (fields[0] + b":" + fields[1]).decode("ascii", "replace")
         if wanted is None or key in wanted:
-            out[key] = (int(fields[5]) * 512, int(fields[9]) * 512)
+            fields = fields[2].split(None, 8)
+            if len(fields) >= 8:
+                out[key] = (int(fields[3]) * 512, int(fields[7]) * 512)
     return out
 
 
@@ -587,27 +601,27 @@ class Host(object):
     def _cpu(self, raw, missing):
         count, busy, cores = 0, None, None
         if isinstance(raw["stat"], bytes):
-            now = {name: (used, total) for name, used, total in parse_stat(raw["stat"])}
-            shares = []
-            for name, reading in now.items():
-                before = self.cpu_before.get(name)
-                if before is None:
-                    shares.append((None, "not_yet"))
-                else:
-                    value = share(before, reading)
-                    shares.append((value, None if value is not None else "error"))
+            before, now, shares, bad = self.cpu_before, {}, [], []
+            for name, used, total in parse_stat(raw["stat"]):
+                old = before.get(name)
+                now[name] = reading = (used, total)
+                value = None if old is None else share(old, reading)
+                shares.append(value)
+                if value is None:
+                    bad.append("not_yet" if old is None else "error")
+            if len(now) != len(shares):
+                raise ValueError("a cpu twice in stat")
             self.cpu_before = now
-            count = len(now) - 1
-            busy = shares[0][0]
-            if shares[0][1]:
-                missing["cpu.utilization_pct"] = shares[0][1]
-            bad = [why for _, why in shares[1:] if why]
+            busy = shares.pop(0)
+            count = len(shares)
+            if busy is None:
+                missing["cpu.utilization_pct"] = bad.pop(0)
             if bad:
                 missing["cpu.per_core_pct"] = bad[0]
             elif not count:
                 missing["cpu.count"] = missing["cpu.per_core_pct"] = "unsupported"
             if len(bad) < count:
-                cores = [value for value, _ in shares[1:]]
+                cores = shares
         else:
             missing["cpu.count"] = missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
         loads = [None, None, None]
@@ -632,11 +646,10 @@ class Host(object):
             swap_total,
             None if swap_total is None or swap_free is None else max(swap_total - swap_free, 0),
         ]
-        for at, name in enumerate(
-            ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
-        ):
-            if row[at] is None:
-                missing["memory." + name] = "unsupported"  # kernels before 3.14 have no MemAvailable
+        if None in row:
+            for at, name in enumerate(MEMORY_FIELDS):
+                if row[at] is None:
+                    missing["memory." + name] = "unsupported"  # kernels before 3.14 have no MemAvailable
         return row
 
     def _disks(self, raw, missing, mounts, interval, why):
@@ -693,6 +706,8 @@ def pair_rate(before, now, interval, why):
     """((a, b) per second, None) between two pairs of counters, or (None, reason)."""
     if why or before is None:
         return None, why or "not_yet"
+    if now == before:
+        return (0.0, 0.0), None
     if now[0] < before[0] or now[1] < before[1]:
         return None, "error"
     return (round((now[0] - before[0]) / interval, 1), round((now[1] - before[1]) / interval, 1)), None
