@@ -2123,10 +2123,7 @@ class Agent(object):
         self.uptime_file = ProcFile(self.proc + "/uptime", b"\n")
         self.statm = ProcFile(self.proc + "/self/statm", b"\n")
         self.gpus = Gpus(self.note, self.need_pynvml)
-        self.poll = select.poll()
-        for fd in (0, self.gpus.wake):
-            self.poll.register(fd, select.POLLIN)
-        self.polls_out = False
+        self.ears = (0, self.gpus.wake)
         self.requests = Requests(self.proc, self.users, self.children, self.answer)
 
     # --- its own word ---
@@ -2201,18 +2198,12 @@ class Agent(object):
     def serve(self, wait_s):
         """Wait for requests, room on stdout and the GPU thread; True when the interval was changed."""
         before = self.interval_s
-        if bool(self.out) != self.polls_out:
-            self.polls_out = not self.polls_out
-            if self.polls_out:
-                self.poll.register(1, select.POLLOUT)
-            else:
-                self.poll.unregister(1)
-        ready = [fd for fd, _ in self.poll.poll(wait_s * 1000)]
-        if self.gpus.wake in ready:
+        readable, writable, _ = select.select(self.ears, (1,) if self.out else (), (), wait_s)
+        if self.gpus.wake in readable:
             os.read(self.gpus.wake, 4096)
-        if 1 in ready:
+        if writable:
             self.flush()
-        if 0 in ready:
+        if 0 in readable:
             self.read_requests()
         if self.answers:
             self.send_answers()
