@@ -23,11 +23,13 @@ What may hang runs in threads: NVML, file systems, docker and systemctl. The sam
 values are at most ``max(3 s, 3 intervals)`` old, afterwards they are null with the reason ``timeout``.
 """
 
+import _thread
 import collections
 import errno
 import json
 import os
 import re
+import resource
 import select
 import signal
 import sys
@@ -67,7 +69,18 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 # --- lines out ---------------------------------------------------------------------------------------------------
 
-_encoder = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+
+def _chunks_maker():
+    """What turns an object into chunks of JSON, made once: ``JSONEncoder.encode`` makes it anew for every line."""
+    plain = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), allow_nan=False)
+    try:
+        escape = json.encoder.encode_basestring_ascii
+        return json.encoder.c_make_encoder(None, plain.default, escape, None, ":", ",", False, False, False)
+    except (AttributeError, TypeError):  # a Python without the C encoder, or with another one
+        return lambda line, _: (plain.encode(line),)
+
+
+_chunks = _chunks_maker()
 
 MEMORY_FIELDS = ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
 # in wire order, in two parts: what every sample is judged by, and what only a close look needs
@@ -107,7 +120,7 @@ def encode(line):
     watcher reads that when somebody looks). No JSON holds a raw tab.
     """
     parts = two_parts(line) if line.get("t") == "s" else (line,)
-    return ("\t".join([_encoder.encode(part) for part in parts]) + "\n").encode("ascii")
+    return ("\t".join(["".join(_chunks(part, 0)) for part in parts]) + "\n").encode("ascii")
 
 
 def two_parts(sample):
@@ -220,8 +233,8 @@ class ProcFile(object):
             self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             data = os.pread(self.fd, self.size, 0)
-            # a seq_file hands out a page at a time; only an empty read is its end
-            while data and (self.stop is None or self.stop not in data):
+            # a seq_file hands out a page at a time: what is shorter than half of one, or an empty read, is its end
+            while len(data) >= 2048 and (self.stop is None or self.stop not in data):
                 more = os.pread(self.fd, self.size, len(data))
                 if not more:
                     break
@@ -258,23 +271,35 @@ def parse_stat(data):
     return out
 
 
-_MEMINFO = re.compile(rb"^(MemTotal|MemAvailable|SwapTotal|SwapFree):[ \t]+(\d+)", re.M)
+# what every sample needs is parsed without regular expressions: once a second, their engine is in no cache
+
+_MEMINFO = [(name, b"\n" + name.encode("ascii") + b":") for name in "MemTotal MemAvailable SwapTotal SwapFree".split()]
 
 
 def parse_meminfo(data):
     """/proc/meminfo: the four values of interest in bytes, by their names there."""
-    return {name.decode("ascii"): int(value) * 1024 for name, value in _MEMINFO.findall(data)}
-
-
-_LOADAVG = re.compile(rb"\s*(\d{1,9}\.\d+) (\d{1,9}\.\d+) (\d{1,9}\.\d+)")
+    out = {}
+    data = b"\n" + data + b"\n"
+    for name, head in _MEMINFO:
+        at = data.find(head)
+        if at >= 0:
+            at += len(head)
+            words = data[at : data.index(b"\n", at)].split(None, 1)
+            if words and words[0].isdigit():
+                out[name] = int(words[0]) * 1024
+    return out
 
 
 def parse_loadavg(data):
     """/proc/loadavg: the three averages."""
-    found = _LOADAVG.match(data)
-    if found is None:
+    words = data.split(None, 3)[:3]
+    digits = b"".join(words)
+    if len(words) < 3 or digits.count(b".") != 3 or not digits.replace(b".", b"").isdigit():
         raise ValueError("no load averages")
-    return [float(word) for word in found.groups()]
+    loads = [float(word) for word in words]
+    if max(loads) >= 1e9:
+        raise ValueError("load averages that cannot be")
+    return loads
 
 
 def parse_net(data):
@@ -284,7 +309,7 @@ def parse_net(data):
         name, colon, rest = line.rpartition(b":")
         if not colon:
             continue
-        fields = rest.split()
+        fields = rest.split(None, 9)
         if len(fields) >= 9:
             out[text_of(name.strip(), 64)] = (int(fields[0]), int(fields[8]))
     return out
@@ -294,12 +319,14 @@ def parse_diskstats(data, wanted=None):
     """/proc/diskstats: {"major:minor": (bytes read, bytes written)}; a sector there is 512 bytes on every device."""
     out = {}
     for line in data.split(b"\n"):
-        fields = line.split(None, 10)
-        if len(fields) < 10:
+        fields = line.split(None, 2)
+        if len(fields) < 3:
             continue
         key = (fields[0] + b":" + fields[1]).decode("ascii", "replace")
         if wanted is None or key in wanted:
-            out[key] = (int(fields[5]) * 512, int(fields[9]) * 512)
+            fields = fields[2].split(None, 8)
+            if len(fields) >= 8:
+                out[key] = (int(fields[3]) * 512, int(fields[7]) * 512)
     return out
 
 
@@ -574,27 +601,27 @@ class Host(object):
     def _cpu(self, raw, missing):
         count, busy, cores = 0, None, None
         if isinstance(raw["stat"], bytes):
-            now = {name: (used, total) for name, used, total in parse_stat(raw["stat"])}
-            shares = []
-            for name, reading in now.items():
-                before = self.cpu_before.get(name)
-                if before is None:
-                    shares.append((None, "not_yet"))
-                else:
-                    value = share(before, reading)
-                    shares.append((value, None if value is not None else "error"))
+            before, now, shares, bad = self.cpu_before, {}, [], []
+            for name, used, total in parse_stat(raw["stat"]):
+                old = before.get(name)
+                now[name] = reading = (used, total)
+                value = None if old is None else share(old, reading)
+                shares.append(value)
+                if value is None:
+                    bad.append("not_yet" if old is None else "error")
+            if len(now) != len(shares):
+                raise ValueError("a cpu twice in stat")
             self.cpu_before = now
-            count = len(now) - 1
-            busy = shares[0][0]
-            if shares[0][1]:
-                missing["cpu.utilization_pct"] = shares[0][1]
-            bad = [why for _, why in shares[1:] if why]
+            busy = shares.pop(0)
+            count = len(shares)
+            if busy is None:
+                missing["cpu.utilization_pct"] = bad.pop(0)
             if bad:
                 missing["cpu.per_core_pct"] = bad[0]
             elif not count:
                 missing["cpu.count"] = missing["cpu.per_core_pct"] = "unsupported"
             if len(bad) < count:
-                cores = [value for value, _ in shares[1:]]
+                cores = shares
         else:
             missing["cpu.count"] = missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
         loads = [None, None, None]
@@ -619,11 +646,10 @@ class Host(object):
             swap_total,
             None if swap_total is None or swap_free is None else max(swap_total - swap_free, 0),
         ]
-        for at, name in enumerate(
-            ("total_bytes", "used_bytes", "available_bytes", "swap_total_bytes", "swap_used_bytes")
-        ):
-            if row[at] is None:
-                missing["memory." + name] = "unsupported"  # kernels before 3.14 have no MemAvailable
+        if None in row:
+            for at, name in enumerate(MEMORY_FIELDS):
+                if row[at] is None:
+                    missing["memory." + name] = "unsupported"  # kernels before 3.14 have no MemAvailable
         return row
 
     def _disks(self, raw, missing, mounts, interval, why):
@@ -680,6 +706,8 @@ def pair_rate(before, now, interval, why):
     """((a, b) per second, None) between two pairs of counters, or (None, reason)."""
     if why or before is None:
         return None, why or "not_yet"
+    if now == before:
+        return (0.0, 0.0), None
     if now[0] < before[0] or now[1] < before[1]:
         return None, "error"
     return (round((now[0] - before[0]) / interval, 1), round((now[1] - before[1]) / interval, 1)), None
@@ -736,6 +764,7 @@ class Kmsg(object):
     def __init__(self, path="/dev/kmsg"):
         self.path = path
         self.fd = -1
+        self.poll = select.poll()
         self.events = []
         self.reason = "not_yet"
 
@@ -749,6 +778,9 @@ class Kmsg(object):
             except OSError as error:
                 self.reason = reason_of(error)
                 return
+            self.poll.register(self.fd, select.POLLIN)
+        elif self.reason is None and not self.poll.poll(0):
+            return  # nothing new: cheaper than the exception of a read
         while bound > 0:
             bound -= 1
             try:
@@ -782,26 +814,32 @@ class Disks(object):
         self.busy = {}
         self.threads = 0
         self.lock = threading.Lock()
-        self.current = None
+        self.table = None
+        self.started = 0
+        self.idle = threading.Event()  # the newest thread is done
+        self.idle.set()
 
     def refresh(self):
         """Read all file systems anew in a thread, unless too many threads hang."""
         now = time.monotonic()
-        current = self.current
-        if current is not None and current.is_alive():
+        if not self.idle.is_set():
             stuck = [since for since in list(self.busy.values()) if now - since > STUCK_S]
             if not stuck:
                 return
         if self.threads >= self.MAX_THREADS:
             return
-        self.threads += 1
-        self.current = threading.Thread(target=self._work, daemon=True)
-        self.current.start()
+        with self.lock:
+            self.threads += 1
+            self.started += 1
+            self.idle.clear()
+        _thread.start_new_thread(self._work, (self.started,))  # a Thread costs twice that, and waits until it runs
 
-    def _work(self):
+    def _work(self, number):
         try:
-            mounts = select_mounts(parse_mountinfo(slurp(self.path)))
-            self.mounts = mounts
+            table = slurp(self.path)
+            if table != self.table:
+                self.mounts, self.table = select_mounts(parse_mountinfo(table)), table
+            mounts = self.mounts
             self.failed = None
             for entry in mounts:
                 mount = entry[0]
@@ -823,6 +861,8 @@ class Disks(object):
         finally:
             with self.lock:
                 self.threads -= 1
+                if self.started == number:
+                    self.idle.set()
 
     @staticmethod
     def _measure(mount, entry):
@@ -2083,6 +2123,7 @@ class Agent(object):
         self.uptime_file = ProcFile(self.proc + "/uptime", b"\n")
         self.statm = ProcFile(self.proc + "/self/statm", b"\n")
         self.gpus = Gpus(self.note, self.need_pynvml)
+        self.ears = (0, self.gpus.wake)
         self.requests = Requests(self.proc, self.users, self.children, self.answer)
 
     # --- its own word ---
@@ -2127,15 +2168,16 @@ class Agent(object):
         self.disks_at = self.units_at = time.monotonic()
         self.disks.refresh()
         self.units.refresh()
-        self.disks.current.join(0.05)  # sizes are in the first sample unless a file system is slow
+        self.disks.idle.wait(0.05)  # sizes are in the first sample unless a file system is slow
         self.loop()
 
     def loop(self):
         """Ticks on an absolute schedule; GPUs are asked at the tick and waited for a little."""
         next_at = time.monotonic()
         emit_at = None
+        monotonic = time.monotonic
         while True:
-            now = time.monotonic()
+            now = monotonic()
             if now > self.deadline:
                 self.die()
             if emit_at is None and now >= next_at:
@@ -2148,7 +2190,7 @@ class Agent(object):
             if emit_at is not None and (now >= emit_at or not self.gpus.pending):
                 emit_at = None
                 self.tick()
-            wait = (next_at if emit_at is None else emit_at) - time.monotonic()
+            wait = (next_at if emit_at is None else emit_at) - monotonic()
             changed = self.serve(max(0.0, min(wait, self.deadline - now + 0.01)))
             if changed:
                 next_at = min(next_at, time.monotonic() + self.interval_s)
@@ -2156,14 +2198,15 @@ class Agent(object):
     def serve(self, wait_s):
         """Wait for requests, room on stdout and the GPU thread; True when the interval was changed."""
         before = self.interval_s
-        readable, writable, _ = select.select([0, self.gpus.wake], [1] if self.out else [], [], wait_s)
+        readable, writable, _ = select.select(self.ears, (1,) if self.out else (), (), wait_s)
         if self.gpus.wake in readable:
             os.read(self.gpus.wake, 4096)
         if writable:
             self.flush()
         if 0 in readable:
             self.read_requests()
-        self.send_answers()
+        if self.answers:
+            self.send_answers()
         return before != self.interval_s
 
     def read_requests(self):
@@ -2308,8 +2351,6 @@ class Agent(object):
 
     def own_use(self, interval_s, missing):
         """[cpu_pct, rss_bytes] of this process, its ended children included."""
-        import resource
-
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent = time.process_time() + children.ru_utime + children.ru_stime
         before, self.cpu_before = self.cpu_before, spent
