@@ -156,8 +156,8 @@ def test_a_configured_ladder_takes_the_place_of_the_benchmarks_own():
 
 
 def test_a_metric_without_a_ladder_of_its_own_gets_one():
-    found = options("ladders = { stream = { rtfx = { s = 8, a = 4, b = 2, c = 1 } } }")
-    assert found.ladders_of(definition("stream")) == (Ladder("rtfx", "x", 8, 4, 2, 1, better="higher"),)
+    found = options("ladders = { synthesis = { rtfx = { s = 8, a = 4, b = 2, c = 1 } } }")
+    assert found.ladders_of(definition("synthesis")) == (Ladder("rtfx", "x", 8, 4, 2, 1, better="higher"),)
 
 
 def test_the_ladder_of_latency_follows_its_target():
