@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.intervals import minimum_n
+from benchmarks.stats import TOO_SMALL
 from tui.bench_words import figure_text, outcome_counts, rate_text
 from tui.format import UNKNOWN, cells, pct_text
 from tui.widgets.folded import cell, folded, tidy
@@ -165,7 +167,8 @@ def _metric_spans(
         one = quantiles.get(name)
         if one is None or one.value is None:
             reason = "none" if one is None else (one.reason or UNKNOWN)
-            short = {"n too small": "n too small", "failures": "failures"}.get(reason, reason)
+            # how many requests it takes says more than that there were too few
+            short = f"n < {minimum_n(float(name[1:]) / 100)}" if reason == TOO_SMALL else reason
             spans.append((f"{cell(short, min(cells(tidy(short)), 12)):>12} ", "unknown"))
         else:
             spans.append((f"{figure_text(one.value, metric.unit):>12} ", "strong" if name == "p50" else "text"))
