@@ -225,7 +225,7 @@ class ProcFile(object):
     def __init__(self, path, stop=None):
         self.path = path
         self.stop = stop
-        self.size = 16384
+        self.size = 4096
         self.fd = -1
 
     def read(self):
@@ -695,7 +695,11 @@ class Host(object):
             self.net_names = (names, tuple(ordered))
         rows = []
         for name in self.net_names[1]:
-            rates, reason = pair_rate(self.net_before.get(name), counters[name], interval, why)
+            before, now = self.net_before.get(name), counters[name]
+            if before == now and not why:  # most of many interfaces are idle
+                rows.append([name, 0.0, 0.0, {}])
+                continue
+            rates, reason = pair_rate(before, now, interval, why)
             rx, tx = rates or (None, None)
             rows.append([name, rx, tx, {"rx_bytes_per_s": reason, "tx_bytes_per_s": reason} if reason else {}])
         self.net_before = counters
@@ -706,8 +710,6 @@ def pair_rate(before, now, interval, why):
     """((a, b) per second, None) between two pairs of counters, or (None, reason)."""
     if why or before is None:
         return None, why or "not_yet"
-    if now == before:
-        return (0.0, 0.0), None
     if now[0] < before[0] or now[1] < before[1]:
         return None, "error"
     return (round((now[0] - before[0]) / interval, 1), round((now[1] - before[1]) / interval, 1)), None
@@ -969,6 +971,16 @@ def scan_processes(proc, limit_s=0.5):
         finally:
             os.close(fd)
     return found, len(pids), late
+
+
+class Children(set):
+    """Process ids of the children that run; ``ended`` counts those that were waited for."""
+
+    ended = 0
+
+    def discard(self, pid):
+        set.discard(self, pid)
+        self.ended += 1
 
 
 def run_program(argv, children, timeout_s=10.0):
@@ -2103,7 +2115,9 @@ class Agent(object):
         self.note_lines = collections.deque()  # other threads append
         self.noted = set()
         self.answers = collections.deque()  # the same
-        self.children = set()
+        self.children = Children()
+        self.ended = 0
+        self.ended_cpu_s = 0.0
         self.hello = None
         self.cpu_before = None
         self.users = Users()
@@ -2351,8 +2365,11 @@ class Agent(object):
 
     def own_use(self, interval_s, missing):
         """[cpu_pct, rss_bytes] of this process, its ended children included."""
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent = time.process_time() + children.ru_utime + children.ru_stime
+        ended = self.children.ended
+        if ended != self.ended:
+            use = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.ended, self.ended_cpu_s = ended, use.ru_utime + use.ru_stime
+        spent = time.process_time() + self.ended_cpu_s
         before, self.cpu_before = self.cpu_before, spent
         cpu = rss = None
         if before is None or not interval_s:
