@@ -24,6 +24,7 @@ from benchmarks.on_host_plan import (
     chosen_options,
     closed_load,
     compiled_way,
+    given_only,
     numpy_way,
     threads_of,
     whole,
@@ -58,7 +59,7 @@ class ComputeBench(OnHost):
     def way(self, machine: Machine) -> Way:
         """By a compiler or by numpy, as the case is; where one is missing the other case is what can be had."""
         chosen = self._spec.options
-        threads = threads_of(machine, chosen["threads"])
+        threads = threads_of(machine, chosen.get("threads"))
         if chosen["by"] == NUMPY:
             if machine.numpy is None and machine.compilers and chosen["cc"] != NUMPY:
                 raise NotMeasurableError("the host's python3 has no numpy", next_step="see the case in portable C")
@@ -72,7 +73,7 @@ class ComputeBench(OnHost):
     def choose(self, machine: Machine, threads: int) -> int:
         """Rows of the matrices, within half of the free memory."""
         del machine
-        given: int | None = self._spec.options["size"]
+        given: int | None = self._spec.options.get("size")
         size = given or next(rows for up_to, rows in _SIZES if threads <= up_to)
         self.refuse_memory(3 * _DOUBLE * size * size, f"3 matrices of {size} x {size}")
         self.note(f"C = A x B of {size} x {size} doubles, {gb(3 * _DOUBLE * size * size)} together")
@@ -83,7 +84,7 @@ class ComputeBench(OnHost):
     async def prepare(self) -> Preflight:
         """Start the program; and say the peak of the threads that it has."""
         await super().prepare()
-        ghz: float | None = self._spec.options["ghz"]
+        ghz: float | None = self._spec.options.get("ghz")
         self._peak = peak(self._machine, self._way.threads, ghz)
         if self._peak.gflops is None:
             self.note(f"theoretical peak not known: {self._peak.words}")
@@ -122,7 +123,9 @@ def plan(request: Request, host: Host, options: Mapping[str, Any]) -> tuple[RunS
         if threads is None:
             runs.append((Case("portable-c-one-thread", f"{LABEL}; one thread"), AUTO, 1))
     runs.append((Case(f"numpy{name}", f"numpy and the library behind it; {words}"), NUMPY, threads))
-    return tuple(RunSpec(ID, case, load, options=chosen | {"by": by, "threads": number}) for case, by, number in runs)
+    return tuple(
+        RunSpec(ID, case, load, options=given_only(chosen | {"by": by, "threads": number})) for case, by, number in runs
+    )
 
 
 def _ghz(text: str) -> float | None:

@@ -145,6 +145,11 @@ def chosen_options(request: Request, names: Sequence[str]) -> dict[str, Any]:
     return {"threads": whole(request, "threads", 1, _MAX_THREADS), "cc": compiler}
 
 
+def given_only(options: dict[str, Any]) -> dict[str, Any]:
+    """Without what nobody chose: a result has no null without a reason."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def wrong(cause: str, step: str) -> BenchError:
     """Something that cannot be planned."""
     return BenchError(cause, layer="plan", next_step=step, side=Side.CLIENT)

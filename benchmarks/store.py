@@ -218,6 +218,14 @@ def default_path() -> Path:
         raise store_error("no home folder is known", "set HOME or XDG_STATE_HOME") from None
 
 
+def locks_folder() -> Path | None:
+    """Where hosts that are measured are locked, whether or not the store beside can be used; None without a home."""
+    try:
+        return default_path().parent / "locks"
+    except BenchError:
+        return None
+
+
 def shown_id(text: str) -> str:
     """An id or label as it was typed, shortened and harmless to a terminal."""
     return clean(text, 80)

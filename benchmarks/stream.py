@@ -22,6 +22,7 @@ from benchmarks.on_host_plan import (
     chosen_options,
     closed_load,
     compiled_way,
+    given_only,
     numpy_way,
     threads_of,
     whole,
@@ -61,7 +62,7 @@ class StreamBench(OnHost):
         compiler = self._spec.options["cc"]
         if compiler == NUMPY:
             return numpy_way(machine, 1)
-        found = compiled_way(machine, compiler, threads_of(machine, self._spec.options["threads"]))
+        found = compiled_way(machine, compiler, threads_of(machine, self._spec.options.get("threads")))
         if found is not None:
             return found
         if self._spec.case.id == _ONE_THREAD:
@@ -73,7 +74,7 @@ class StreamBench(OnHost):
         """Elements of an array: four times the last level of cache, within half of the free memory."""
         if threads == 1 and machine.cpus == 1 and self._spec.case.id != _ONE_THREAD:
             self.note("the host has one CPU for us: all threads are one thread")
-        given: int | None = self._spec.options["elements"]
+        given: int | None = self._spec.options.get("elements")
         elements, why = elements_of(machine.cache, given)
         size = elements * _DOUBLE
         self.refuse_memory(_ARRAYS * size, f"3 arrays of {gb(size)}: {why}")
@@ -134,7 +135,7 @@ def plan(request: Request, host: Host, options: Mapping[str, Any]) -> tuple[RunS
         cases = [(Case(f"threads-{threads}", f"{threads} threads"), threads)]
     else:
         cases = [(Case("all-threads", "a thread for each CPU"), None), (Case(_ONE_THREAD, "one thread"), 1)]
-    return tuple(RunSpec(ID, case, load, options=chosen | {"threads": number}) for case, number in cases)
+    return tuple(RunSpec(ID, case, load, options=given_only(chosen | {"threads": number})) for case, number in cases)
 
 
 def _metrics() -> tuple[Metric, ...]:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from benchmarks.card import figure, letter
-from benchmarks.errors import BenchError
 from benchmarks.runner import Runner
-from benchmarks.store import default_path
+from benchmarks.store import locks_folder
 from benchmarks.suite import OVER
 from probes.headless import Watched
 from probes.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
     from typing import TextIO
 
     from benchmarks.result import Result
@@ -43,7 +41,7 @@ async def drive(settings: Settings, plan: SuitePlan, store: Store | None) -> tup
     watched_settings = msgspec.structs.replace(settings, hosts=tuple(hosts.values()))
     async with Watched(watched_settings) as watched:
         folder = None if store is None else store.samples_folder
-        runner = Runner(settings, watched.fleet, store, samples_folder=folder, locks=_locks())
+        runner = Runner(settings, watched.fleet, store, samples_folder=folder, locks=locks_folder())
         running = asyncio.create_task(runner.run(plan), name="suite")
         stop = Stop(runner, running)
         stop.listen()
@@ -63,14 +61,6 @@ async def drive(settings: Settings, plan: SuitePlan, store: Store | None) -> tup
             line.draw(suite)
             line.clear()
         return suite, stop.asked
-
-
-def _locks() -> Path | None:
-    """Where the locks are, whether or not the store beside them can be used; None without a home folder."""
-    try:
-        return default_path().parent / "locks"
-    except BenchError:
-        return None
 
 
 async def _ended(running: asyncio.Task[Suite], runner: Runner, *, cancelled: bool) -> Suite:

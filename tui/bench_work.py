@@ -76,10 +76,11 @@ class EngineWork:
     def runner(self) -> BenchRunner:
         """A runner on the store, or on none where it cannot be used."""
         from benchmarks.runner import Runner  # noqa: PLC0415 - imported by prepare
+        from benchmarks.store import locks_folder  # noqa: PLC0415 - the same
 
         store = self._store
         folder = None if store is None else store.samples_folder
-        return Runner(self._settings(), self._fleet, store, samples_folder=folder)
+        return Runner(self._settings(), self._fleet, store, samples_folder=folder, locks=locks_folder())
 
     def gpu_why(self, host_id: str) -> str:
         """Why there are no readings."""
