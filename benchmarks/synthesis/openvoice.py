@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from msgspec import Struct
 
+from benchmarks.client import CallFailed
 from benchmarks.errors import BenchError
 from benchmarks.model import Side
 from benchmarks.synthesis.bodies import from_openvoice
@@ -23,6 +24,7 @@ from benchmarks.synthesis.speaker import (
     not_ready,
     wrong_kind,
 )
+from benchmarks.synthesis.texts import DIFFERENT
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from benchmarks.synthesis.speaker import Wishes
 
 _WHAT: Final = "OpenVoice service"
+#: profiles that are tried where none has a status
+_TRIED: Final = 5
 _A_KEYS: Final = frozenset({"openvoice_available", "pytorch_device", "model_files_status"})
 _B_KEYS: Final = frozenset({"initialized", "profiles_count", "encoding"})
 _READY: Final = "healthy"
@@ -60,6 +64,8 @@ class OpenVoice:
         self._wishes = wishes
         self._native = True
         self._profile: str | int = ""
+        #: profiles to be tried, where nobody chose one and the list does not say which can be used
+        self._candidates: list[Profile] = []
 
     async def discover(self) -> Found:
         """See ``Speaker``."""
@@ -71,7 +77,10 @@ class OpenVoice:
             step = "leave the speed out"
             raise BenchError("this flavour of OpenVoice has no speed", layer="plan", next_step=step, side=Side.CLIENT)
         where = f"{self._prefix}{'/voice-clone' if self._native else '/api'}/profiles"
-        profile = choose(await profiles(self._client, where, _WHAT), self._wishes.style)
+        known = await profiles(self._client, where, _WHAT)
+        profile = choose(known, self._wishes.style)
+        if not self._wishes.style and all(one.status is None for one in known):
+            self._candidates = known[:_TRIED]
         self._profile = profile.id
         device = health.get("pytorch_device" if self._native else "device")
         claimed = clean(device, 60) if isinstance(device, str) and device else None
@@ -91,7 +100,20 @@ class OpenVoice:
         return None
 
     async def make_warm(self) -> str:
-        """See ``Speaker``: there is no such request."""
+        """See ``Speaker``: there is no such request. Where profiles have no status, the first that speaks is used."""
+        if len(self._candidates) < 2:
+            return ""
+        first = self._profile
+        for profile in self._candidates:
+            self._profile = profile.id
+            try:
+                await self.speak(DIFFERENT[0])
+            except CallFailed as failed:
+                if failed.side is Side.CLIENT:
+                    raise
+            else:
+                return "" if profile.id == first else f"profile {profile.title} instead: those before it cannot speak"
+        self._profile = first  # none can: its failures are the result
         return ""
 
     async def speak(self, text: str) -> Spoken:

@@ -47,6 +47,37 @@ async def test_a_profile_that_failed_is_not_taken_by_itself() -> None:
             assert "profile a41b77c0 (Demo)" in (await run.preflight()).notes
 
 
+async def test_where_profiles_have_no_status_the_first_that_speaks_is_used() -> None:
+    async with serve(OpenVoice(flavour="ec2")) as running:  # its first profile has failed, and the list does not say so
+        (spec,) = planned(running, "openvoice", mode="quick")
+        async with made(spec, running, "openvoice") as run:
+            assert "profile 5f0c1d2e (Broken)" in (await run.preflight()).notes
+            found = await run.prepare()
+            assert "profile a41b77c0 (Demo) instead: those before it cannot speak" in found.notes
+            assert (await run.once(0, 0)).outcome is Outcome.OK
+
+
+async def test_a_profile_that_was_chosen_is_kept_though_it_cannot_speak() -> None:
+    async with serve(OpenVoice(flavour="ec2")) as running:
+        (spec,) = planned(running, "openvoice", mode="quick", style="5f0c1d2e")
+        async with made(spec, running, "openvoice") as run:
+            await run.preflight()
+            await run.prepare()
+            assert (await run.once(0, 0)).outcome is Outcome.HTTP_ERROR
+
+
+async def test_no_profile_speaks() -> None:
+    broken = (Voice("1", "a", status="failed"), Voice("2", "b", status="failed"))
+    async with serve(OpenVoice(flavour="ec2", profiles=broken)) as running:
+        (spec,) = planned(running, "openvoice", mode="quick")
+        async with made(spec, running, "openvoice") as run:
+            await run.preflight()
+            await run.prepare()
+            done = await run.once(0, 0)
+    assert done.outcome is Outcome.HTTP_ERROR
+    assert "1" in done.detail
+
+
 @pytest.mark.parametrize("wish", ["c9d08e13", "Other"])
 async def test_a_profile_by_id_or_name(wish: str) -> None:
     async with serve(OpenVoice()) as running:
