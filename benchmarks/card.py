@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.intervals import minimum_n
@@ -33,7 +34,7 @@ def figure(value: float | None, unit: str) -> str:
         while abs(value) >= 1024 and at < len(_BINARY) - 1:
             value, at = value / 1024, at + 1
         return f"{_digits(value)} {_BINARY[at]}"
-    if unit in {"%", ""} or unit.startswith("1/"):
+    if unit in {"%", "", "1"} or unit.startswith("1/"):
         return f"{_digits(value)}{unit.removeprefix('1')}"
     return f"{_digits(value)} {unit}"
 
@@ -68,14 +69,23 @@ def short_letter(given: str | None, verdict: str, *, approximate: bool, provisio
     return f"{given}{'~' if approximate else ''}{' (provisional)' if provisional else ''}"
 
 
-def card(result: Result) -> str:
-    """All that a person wants to know of one run, as lines of text without colour."""
-    return "\n".join([*_head(result), *_grade(result), *_load(result), *_figures(result), *_tail(result)]) + "\n"
+def card(result: Result, width: int = 160) -> str:
+    """All that a person wants to know of one run, as lines of text without colour that fit ``width``."""
+    lines = [*_head(result), *_grade(result), *_load(result), *_figures(result, width), *_tail(result)]
+    return "".join(f"{part}\n" for line in lines for part in _folded(line, width))
 
 
-def cards(results: Sequence[Result]) -> str:
+def _folded(line: str, width: int) -> list[str]:
+    """A line in parts that fit, broken between words; what follows stands below the words."""
+    found = textwrap.wrap(
+        line, width, subsequent_indent=" " * 12, drop_whitespace=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    return [part.rstrip() for part in found] or [""]
+
+
+def cards(results: Sequence[Result], width: int = 160) -> str:
     """Several, an empty line between them."""
-    return "\n".join(card(result) for result in results)
+    return "\n".join(card(result, width) for result in results)
 
 
 def _head(result: Result) -> Iterable[str]:
@@ -136,7 +146,7 @@ def _load(result: Result) -> Iterable[str]:
     yield f"  load      {offered}{achieved}{together}"
 
 
-def _figures(result: Result) -> Iterable[str]:
+def _figures(result: Result, width: int) -> Iterable[str]:
     for kpi in result.kpis:
         yield f"  kpi       {_kpi(kpi)}"
     rows = [row for tag, metric in result.metrics.items() for row in _rows(tag, metric)]
@@ -144,7 +154,10 @@ def _figures(result: Result) -> Iterable[str]:
         return
     table = [("figure", "n", "p50 [95 % interval]", "p90", "p95", "p99", "mean", "most"), *rows]
     widths = [max(len(row[at]) for row in table) for at in range(len(table[0]))]
-    for row in table:
+    # on a narrow terminal the last columns are left out: JSON has them all
+    while len(widths) > 3 and sum(widths) + 2 * len(widths) > width:
+        widths.pop()
+    for row in (row[: len(widths)] for row in table):
         yield "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from benchmarks.card import figure
 from benchmarks.intervals import BOOTSTRAP_MIN_N, Shift, ratio_interval, shift_interval
 from benchmarks.model import Better, Load, Temperature
 from benchmarks.reasons import filled
@@ -245,6 +246,11 @@ def _row(
     return _judged(bare, sides, shift, shift.interval, names)
 
 
+def _signed(value: float, unit: str) -> str:
+    """A difference with its sign, as a person reads it."""
+    return f"{'+' if value >= 0 else ''}{figure(value, unit)}"
+
+
 def _judged(
     bare: Row,
     sides: tuple[list[float], list[float]],
@@ -263,7 +269,8 @@ def _judged(
     share = "" if relative is None else f", {relative:+.1%}"
     method = "exact ranks" if shift.exact else "ranks, normal approximation"
     figures = (
-        f"{difference:+.4g} {bare.unit}{share} (95 % {interval[0]:+.4g} to {interval[1]:+.4g} {bare.unit}, {method})"
+        f"{_signed(difference, bare.unit)}{share} (95 % {_signed(interval[0], bare.unit)} to"
+        f" {_signed(interval[1], bare.unit)}, {method})"
     )
     verdict = {
         "a_better": f"{names[0]} is better: {names[1]} - {names[0]} ",

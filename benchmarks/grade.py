@@ -132,10 +132,12 @@ def grade(
     if none is not None:
         return none
     ladders = of.ladders.get(benchmark, ())
-    if not ladders and not died:
+    caps = failure_caps(of.caps, counts, died=died)
+    # what fails is F whether or not anything says what is good
+    if not ladders and not any(cap.letter == "F" for cap in caps):
         return _without_letter(of.id, "ungraded (no baseline)", mode)
     parts = tuple(_part(ladder, metrics.get(ladder.tag), counts, mode) for ladder in ladders)
-    return _graded(of.id, parts, mode, failure_caps(of.caps, counts, died=died))
+    return _graded(of.id, parts, mode, caps)
 
 
 def _no_letter(policy_id: str, mode: Mode, counts: Counts, validity: Validity, *, died: bool) -> Grade | None:

@@ -165,7 +165,7 @@ def _not_ready(error: CallFailed, path: str) -> BenchError:
     """The first request failed: nothing is measured then."""
     step = "start the service, or look at its log"
     if error.outcome is Outcome.HTTP_ERROR and error.side is Side.CLIENT:
-        step = "choose another path with --path, or say what is expected with expect_status"
+        step = "choose another path with --param path=/..., or say in the configuration what the service expects"
     elif error.outcome is Outcome.TIMEOUT:
         step = "is it busy? give it longer with --timeout"
     return BenchError(f"GET {clean(path, 80)}: {error.detail}", layer="http", next_step=step, side=error.side)

@@ -7,7 +7,7 @@ machine, so their moments are on one axis.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from msgspec import Struct
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 #: an efficiency above this is flagged: the solo runs were disturbed, or are not of the same work
 SUPERLINEAR: Final = 1.05
 _RATE: Final = "throughput"
+#: case, temperature, service
+Key: TypeAlias = "tuple[str, str | None, str | None]"
 
 
 class NodeSummary(Struct, frozen=True):
@@ -49,6 +51,7 @@ class CaseSummary(Struct, frozen=True):
     benchmark: str
     case: str
     temperature: str | None
+    service: str | None
     unit: str
     nodes: tuple[NodeSummary, ...]
     finished: int
@@ -115,7 +118,7 @@ def nodes_summary(suite: Suite) -> tuple[CaseSummary, ...]:
     together = [job for job in suite.jobs if job.plan.nodes > 1]
     failed = {job.plan.host.id: _why(job) for job in together if job.state in {"failed", "cancelled"}}
     solo = [result for job in suite.jobs if job.plan.nodes == 1 for result in job.results]
-    cases = {(spec.case.id, spec.temperature): None for job in together for spec in job.plan.runs}
+    cases = {(spec.case.id, spec.temperature, spec.service): None for job in together for spec in job.plan.runs}
     hosts = list(dict.fromkeys(job.plan.host.id for job in together))
     found = [result for job in together for result in job.results]
     return tuple(_case(key, found, solo, hosts, failed) for key in cases)
@@ -125,7 +128,7 @@ def summary_of(results: Sequence[Result]) -> tuple[CaseSummary, ...]:
     """The same from stored results alone; nodes that left none are not known then."""
     together = [result for result in results if result.nodes > 1]
     solo = [result for result in results if result.nodes == 1]
-    cases = {(result.case, result.temperature): None for result in together}
+    cases = {_key(result): None for result in together}
     hosts = list(dict.fromkeys(result.target.host for result in together))
     return tuple(_case(key, together, solo, hosts, {}) for key in cases)
 
@@ -135,15 +138,20 @@ def _why(job: JobState) -> str:
     return f"{job.state}: {words[0]}" if words else job.state
 
 
+def _key(result: Result) -> Key:
+    """What makes results those of one case: services are never pooled."""
+    return result.case, result.temperature, result.target.service
+
+
 def _case(
-    key: tuple[str, str | None],
+    key: Key,
     together: Sequence[Result],
     solo: Sequence[Result],
     hosts: Sequence[str],
     failed: dict[str, str],
 ) -> CaseSummary:
-    of_case = {result.target.host: result for result in together if (result.case, result.temperature) == key}
-    alone = {result.target.host: _rate(result) for result in solo if (result.case, result.temperature) == key}
+    of_case = {result.target.host: result for result in together if _key(result) == key}
+    alone = {result.target.host: _rate(result) for result in solo if _key(result) == key}
     nodes = tuple(_node(host, of_case.get(host), alone.get(host), failed.get(host)) for host in hosts)
     went = [result for result in of_case.values() if result.counts.ok]
     windows = [phase for result in went if (phase := _measured(result)) is not None]
@@ -172,6 +180,7 @@ def _case(
         benchmark=next((result.benchmark.id for result in of_case.values()), ""),
         case=key[0],
         temperature=key[1],
+        service=key[2],
         unit="1/s",
         nodes=nodes,
         finished=finished,

@@ -18,13 +18,13 @@ _WIDTH = 24
 def summary_text(cases: Sequence[CaseSummary], jobs: JobsSummary) -> str:
     """Each case that nodes ran together, then the jobs where there were several; empty: neither."""
     lines = [line for case in cases for line in _case(case)]
-    if jobs.jobs > 1:
+    if jobs.jobs > 1 and jobs.at_once > 1:
         lines += _jobs(jobs)
     return "".join(f"{line}\n" for line in lines)
 
 
 def _case(case: CaseSummary) -> Iterator[str]:
-    what = " ".join(part for part in (case.benchmark, case.case, case.temperature) if part)
+    what = " ".join(part for part in (case.benchmark, case.service, case.case, case.temperature) if part)
     yield f"{clean(what)} on {case.planned} nodes together: {case.finished} of {case.planned} finished"
     yield f"  {'node':<{_WIDTH}} {'rate':>10} {'alone':>10} {'ok':>9}  state"
     for node in case.nodes:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from benchmarks.model import Sample
 
+#: requests in the window below which a mean of how many were in flight says nothing
+_ENOUGH = 20
 _WENT_OUT = frozenset(Outcome) - {Outcome.DROPPED}
 
 
@@ -43,7 +45,7 @@ def occupied(samples: Sequence[Sample], slots: int) -> Occupied | None:
     begin_ns, end_ns = went[slots - 1].intended_ns, went[-1].intended_ns
     inside = [one for one in went if begin_ns < one.end_ns <= end_ns]
     window_s = (end_ns - begin_ns) / NS
-    if len(inside) < slots or window_s <= 0:
+    if len(inside) < max(slots, _ENOUGH) or window_s <= 0:
         return None
     # requests that were under way when the window opened count with the part inside it
     busy_s = sum(min(one.end_ns, end_ns) - max(one.intended_ns, begin_ns) for one in went if one.end_ns > begin_ns) / NS

@@ -37,4 +37,5 @@ def primary(result: Result) -> Primary | None:
 def _of_metric(tag: str, metric: MetricResult) -> Primary:
     if metric.scope == "run":
         return Primary(tag, metric.value, metric.unit)
-    return Primary(f"{tag} median, ok only", metric.median, metric.unit)
+    p50 = metric.q.get("p50")
+    return Primary(f"{tag} p50, ok only", None if p50 is None else p50.value, metric.unit)

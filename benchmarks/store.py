@@ -249,7 +249,10 @@ def _resolve(db: sqlite3.Connection | None, given: str) -> str:
     if len(ids) == 1:
         return ids[0]
     if not ids:
-        raise _not_usable(f"no run is called {shown_id(given)!r}", "quarterdeck bench list-runs shows them")
+        step = "quarterdeck bench list-runs shows them"
+        if given and _all(db, "SELECT 1 FROM runs WHERE label = ?", (given,)):
+            step = f"there is a label of that name: label:{shown_id(given)}"
+        raise _not_usable(f"no run is called {shown_id(given)!r}", step)
     several = ", ".join(ids[:_MANY]) + (", ..." if len(ids) > _MANY else "")
     raise _not_usable(f"several runs start with {shown_id(given)!r}: {several}", "give more of the id")
 

@@ -29,14 +29,14 @@ LOAD: Final = (
     Parameter("timeout", "timeout", "number", _OWN, help="seconds; a request that takes longer failed"),
 )
 #: how several hosts start
-APART, TOGETHER, SCALED = "each by itself", "together", "together, each alone before"
+APART, TOGETHER, SCALED = "apart", "together", "scaling"
 _START: Final = Parameter(
     "start",
     "start",
     "choice",
     APART,
-    (APART, SCALED, TOGETHER),
-    "together: at one moment; alone before: measures scaling",
+    (APART, TOGETHER, SCALED),
+    "together: at one moment; scaling: each alone before",
 )
 #: what is chosen for the whole suite
 SUITE: Final = (

@@ -77,6 +77,8 @@ def figure_text(value: float | None, unit: str) -> str:
     number = f"{value:,.0f}" if size >= 1000 else f"{value:.1f}" if size >= 100 else f"{value:.3g}"
     if unit == "%":
         return f"{number}%"
+    if unit == "1":
+        return number
     return f"{number} {tidy(unit)}".rstrip() if not unit.startswith("1/") else f"{number}/{tidy(unit[2:])}"
 
 
@@ -165,9 +167,9 @@ def done_words(suite: Suite) -> str:
 def running_words(suite: Suite) -> str:
     """A running suite in a few words, for the header."""
     over = sum(job.state in ("done", "failed", "cancelled") for job in suite.jobs)
-    hosts = len(suite.jobs)
-    if hosts > 1:
-        return f"bench {suite.plan.benchmark} {over}/{hosts} hosts"
+    jobs, hosts = len(suite.jobs), len({job.plan.host.id for job in suite.jobs})
+    if jobs > 1:
+        return f"bench {suite.plan.benchmark} {over}/{jobs} {'hosts' if jobs == hosts else 'jobs'}"
     progress = suite.jobs[0].progress if suite.jobs else None
     return f"bench {suite.plan.benchmark}" + (f" {progress_count(progress.done, progress.total)}" if progress else "")
 

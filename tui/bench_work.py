@@ -9,6 +9,7 @@ from benchmarks.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from benchmarks.benchmark import Definition
     from benchmarks.compare import Comparison
@@ -29,11 +30,13 @@ class EngineWork:
     Args:
         settings: the configuration as it is now.
         fleet: the store of samples, for the GPUs' readings.
+        folder: where results and locks are; None: the user's state folder.
     """
 
-    def __init__(self, settings: Callable[[], Settings], fleet: Fleet) -> None:
+    def __init__(self, settings: Callable[[], Settings], fleet: Fleet, folder: Path | None = None) -> None:
         self._settings = settings
         self._fleet = fleet
+        self._folder = folder
         self._store: Store | None = None
 
     def definitions(self) -> tuple[Definition, ...]:
@@ -79,8 +82,9 @@ class EngineWork:
         from benchmarks.store import locks_folder  # noqa: PLC0415 - the same
 
         store = self._store
+        locks = locks_folder() if self._folder is None else self._folder / "locks"
         folder = None if store is None else store.samples_folder
-        return Runner(self._settings(), self._fleet, store, samples_folder=folder, locks=locks_folder())
+        return Runner(self._settings(), self._fleet, store, samples_folder=folder, locks=locks)
 
     def gpu_why(self, host_id: str) -> str:
         """Why there are no readings."""
@@ -94,7 +98,7 @@ class EngineWork:
         if self._store is None:
             from benchmarks.store import Store  # noqa: PLC0415 - when first used
 
-            self._store = Store.open()
+            self._store = Store.open(None if self._folder is None else self._folder / "results.sqlite3")
         return self._store
 
     def find(self, limit: int) -> tuple[Row, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -28,4 +29,4 @@ def print_results(results: Sequence[Result], *, json_: bool) -> bool:
         return print_out(json_text(documents(results)))
     from benchmarks.card import cards  # noqa: PLC0415
 
-    return print_out(cards(results))
+    return print_out(cards(results, shutil.get_terminal_size().columns))

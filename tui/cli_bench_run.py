@@ -93,13 +93,24 @@ def run(ctx: click.Context, benchmark: str, hosts: tuple[str, ...], **given: Any
     from tui.bench_headless import drive, problems_of  # noqa: PLC0415
 
     suite, cancelled = run_to_end(drive(settings, plan, store))
-    for line in problems_of(suite):
+    for line in (*problems_of(suite), *_unjudged(suite, given["fail_under"])):
         click.echo(line, err=True)
     _print(suite, stored=store is not None, json_=given["json_"])
     _print_summary(suite)
     from benchmarks.exitcode import exit_code  # noqa: PLC0415
 
     ctx.exit(exit_code(suite, given["fail_under"], cancelled=cancelled))
+
+
+def _unjudged(suite: Suite, fail_under: str | None) -> list[str]:
+    """The runs that --fail-under cannot judge, and why: they have no letter."""
+    if fail_under is None:
+        return []
+    return [
+        f"{one.target.host} {one.case}: --fail-under cannot be judged: {one.grade.reason or 'no letter'}"
+        for one in suite.results
+        if one.grade.letter is None
+    ]
 
 
 def _hosts(settings: Settings, names: Sequence[str], against: str | None) -> tuple[list[Host], Host | None]:

@@ -157,6 +157,8 @@ def or_fault(action: Any, code: int = EXIT_USAGE) -> Any:
         return action()
     except ConfigError as error:
         raise Fault(error.mistakes, code) from None
+    except FileExistsError as error:
+        raise Fault([f"{error.filename} exists already; expected a new name"], code) from None
     except (QuarterdeckError, OSError) as error:
         raise Fault([str(error)], code) from None
 

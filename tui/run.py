@@ -6,6 +6,8 @@ import asyncio
 import gc
 import importlib
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from probes.fleet import Fleet
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from probes.config import Settings
     from probes.investigate import World
     from tui.backend import Backend
+    from tui.bench_desk import BenchWork
 
 
 #: how long the threads that read keys and write the screen wait for a busy loop
@@ -44,8 +47,11 @@ async def _demo(hosts: int, seed: int) -> int:
 
     async with await start_demo(hosts, seed) as demo:
         settings = demo.settings
-        app = make_app(settings, Fleet(settings.hosts), lambda: settings, simulated=True, world=demo.world)
-        return await app.run_async() or 0
+        # what is measured on hosts that do not exist is gone with them
+        with tempfile.TemporaryDirectory(prefix="quarterdeck-demo-") as folder:
+            fleet = Fleet(settings.hosts)
+            app = make_app(settings, fleet, lambda: settings, simulated=True, world=demo.world, results=Path(folder))
+            return await app.run_async() or 0
 
 
 def make_app(
@@ -55,8 +61,9 @@ def make_app(
     *,
     simulated: bool = False,
     world: Callable[[], World] | None = None,
+    results: Path | None = None,
 ) -> QuarterdeckApp:
-    """The application on a real supervisor."""
+    """The application on a real supervisor. ``results``: where benchmarks are stored; None: the user's state folder."""
     warning = raise_fd_limit(len(settings.hosts))
     if warning is not None:
         fleet.event(None, Severity.WARNING, "limits", warning)
@@ -70,5 +77,12 @@ def make_app(
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
         return measured(module.Supervisor(app.settings, fleet, app.asker, world=world, first=app.first), fleet)
 
-    app = QuarterdeckApp(settings, fleet, backend, simulated=simulated, reload_settings=reload_settings)
+    def bench_work() -> BenchWork:
+        from tui.bench_work import EngineWork  # noqa: PLC0415 - after first paint
+
+        return EngineWork(lambda: app.settings, fleet, results)
+
+    app = QuarterdeckApp(
+        settings, fleet, backend, simulated=simulated, reload_settings=reload_settings, bench_work=bench_work
+    )
     return app

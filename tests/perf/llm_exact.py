@@ -105,7 +105,7 @@ def run(load: Exact) -> tuple[Any, float]:
     behaviour = Behaviour(
         ttft_s=load.ttft_s, token_s=load.token_s, reply_tokens=load.tokens, tokens_per_chunk=load.per_chunk
     )
-    with start("openai", behaviour) as server:
+    with start("openai", behaviour, exact=True) as server:
         host = Host("here", "127.0.0.1", services=(Service("model", server.port, ServiceKind.OPENAI),))
         request = Request(
             "llm", n=load.n, concurrency=load.concurrency, rate_per_s=load.rate_per_s,

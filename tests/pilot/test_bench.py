@@ -386,6 +386,23 @@ async def test_quick_validation_of_this_host_is_one_key() -> None:
         work.last.finish()
 
 
+async def test_quick_validation_is_of_the_host_under_the_cursor_and_not_of_the_last_run() -> None:
+    work = FakeWork()
+    app = bench_app(work, hosts=3)
+    async with app.run_test(size=(120, 40), notifications=True) as pilot:
+        await pilot.press("B")
+        await until(pilot, lambda: bool(work.runners) and work.last.suite is not None, "the first")
+        ends(work.last, graded_s())
+        await until_text(pilot, "[3 result]")
+        await pilot.press("escape", "j", "B")
+        await until(pilot, lambda: len(work.runners) == 2 and work.last.suite is not None, "the second")
+        assert work.last.suite.plan.jobs[0].host.id == "gpu-001"
+        await pilot.press("escape", "j", "B")
+        await until_text(pilot, "x cancels it")
+        assert len(work.runners) == 2
+        work.last.finish()
+
+
 async def test_quick_validation_of_a_host_without_such_a_service() -> None:
     fleet = Fleet([host("web", services=())])
     work = FakeWork()

@@ -29,9 +29,9 @@ def test_the_busiest_gpu_of_the_measure_phase_counts() -> None:
     rows = [reading(at, 90.0 if 10 <= at <= 20 else 0.0, index=1, memory=8000 * MIB) for at in range(5, 30)]
     rows += [reading(at, 2.0) for at in range(5, 30)]
     use = gpu.summarize(rows, MEASURED, "")
-    assert (use.index, use.n) == (1, 12)  # 10 to 21 s: the reading after the end still covers its last second
+    assert (use.index, use.n) == (1, 10)  # 11 to 20 s: each covers the second before it, and all of it lies inside
     assert use.utilization_max_pct == 90.0
-    assert use.utilization_mean_pct == pytest.approx(11 * 90 / 12)
+    assert use.utilization_mean_pct == pytest.approx(90.0)
     assert use.memory_max_bytes == 8000 * MIB
     assert len(use.readings) == 50
 
@@ -62,7 +62,7 @@ def test_claimed_against_observed(load: float, claimed: str | None, busy: str, c
     first, second = gpu.checks(use, claimed)
     assert (first.outcome, second.outcome) == (busy, claim)
     if claim == "fail" and claimed == "cuda":
-        assert second.detail == "claims cuda; GPU 0 at 0 % at most, at most 3 MiB in use, 10 samples"
+        assert second.detail == "claims cuda; GPU 0 at 0 % at most, at most 3 MiB in use, 9 samples"
 
 
 def test_too_few_samples_prove_nothing() -> None:

@@ -214,6 +214,13 @@ def test_without_a_ladder():
     assert (found.letter, found.reason) == (None, "ungraded (no baseline)")
     died = grade(POLICY, "stream", mode="full", counts=Counts(4, 3, {}), metrics={}, validity=VALID, died=True)
     assert died.letter == "F"
+    # a command that never does what it should is no matter of taste
+    failed = grade(POLICY, "stream", mode="quick", counts=Counts(10, 0, {}), metrics={}, validity=VALID)
+    assert failed.letter == "F"
+    half = grade(POLICY, "stream", mode="full", counts=Counts(30, 15, {}), metrics={}, validity=VALID)
+    assert half.letter == "F"
+    few = grade(POLICY, "stream", mode="full", counts=Counts(30, 20, {}), metrics={}, validity=VALID)
+    assert few.letter is None
 
 
 def test_the_policys_id_tells_its_content():

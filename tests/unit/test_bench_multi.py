@@ -89,6 +89,16 @@ def test_a_node_that_died_or_hung_is_part_of_the_result() -> None:
     assert case.efficiency == 1.0
 
 
+def test_services_are_never_pooled() -> None:
+    def on(service: str, ok: int, host: str) -> Result:
+        made = ran(host, ok, 0, 10, nodes=2)
+        return replace(made, target=replace(made.target, service=service))
+
+    cases = summary_of([on("voicevox", 20, "a"), on("llm", 400, "a"), on("voicevox", 20, "b")])
+    assert [(case.service, case.finished, case.planned) for case in cases] == [("voicevox", 2, 2), ("llm", 1, 2)]
+    assert cases[0].together_per_s == 4.0
+
+
 def test_more_than_linear_is_flagged() -> None:
     (case,) = nodes_summary(
         suite(

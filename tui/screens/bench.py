@@ -168,8 +168,8 @@ class BenchScreen(Screen[None]):
             self.form = Form(definitions, [h for h in self._wanted if h in self.deck.fleet.hosts])
             if self._benchmark:
                 self.form.choose(self._benchmark)
-            if self._check:
-                self.action_bench_check()
+            if self._check and self._wanted:
+                self._check_host(self._wanted[0])
         except (BenchError, FormError) as error:
             self._form.empty = clean(str(error), 500)
         finally:
@@ -374,10 +374,13 @@ class BenchScreen(Screen[None]):
     @guarded
     def action_bench_check(self) -> None:
         """Quick validation of this host at once."""
-        host_id = self.host_id
-        if host_id is None:
+        if self.host_id is None:
             self.deck.say("no host is chosen", bad=True)
-        elif self.desk.busy:
+        else:
+            self._check_host(self.host_id)
+
+    def _check_host(self, host_id: str) -> None:
+        if self.desk.busy:
             self._busy()
         else:
             self.deck.chore(self._quick(host_id), "quick validation")

@@ -123,7 +123,7 @@ def plan_words(plan: SuitePlan, hosts: int) -> list[str]:
     first = plan.jobs[0].host.id if plan.jobs else ""
     each = sum(job.host.id == first for job in plan.jobs)
     times = f", {each} times" if each > 1 else ""
-    where = f" on each of {hosts} hosts{', all at one moment' if together else ''}" if hosts > 1 else ""
+    where = f" on {tidy(first)}; {hosts} hosts{', all at one moment' if together else ''}" if hosts > 1 else ""
     words = [f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}{times}{where}: {names}"]
     loads = dict.fromkeys(run.load for run in runs)
     for load in list(loads)[:2]:

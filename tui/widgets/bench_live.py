@@ -117,7 +117,7 @@ def job_rows(suite: Suite, selected: int, glyphs: Glyphs, width: int, room: int)
 def _order_words(plan: SuitePlan) -> str:
     if any(job.nodes > 1 for job in plan.jobs):
         alone = any(job.nodes == 1 for job in plan.jobs)
-        return "each alone, then all at one moment" if alone else "all at one moment"
+        return "each alone, then together" if alone else "all at one moment"
     return "one after the other" if plan.in_turn else f"at most {plan.at_once} at once"
 
 

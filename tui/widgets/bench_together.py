@@ -28,7 +28,7 @@ def together_rows(cases: Sequence[CaseSummary], glyphs: Glyphs, width: int) -> l
 
 
 def _case(case: CaseSummary, glyphs: Glyphs, width: int) -> list[Row]:
-    what = tidy(" ".join(part for part in (case.case, case.temperature) if part))
+    what = tidy(" ".join(part for part in (case.service, case.case, case.temperature) if part))
     style = "strong" if case.finished == case.planned else "warn"
     title: list[Span] = [(f" {what} on {case.planned} nodes together ", "strong")]
     title.append((f" {case.finished} of {case.planned} finished", style))

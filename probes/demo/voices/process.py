@@ -18,6 +18,7 @@ import msgspec
 
 from probes.demo.voices.backend import Backend
 from probes.demo.voices.behaviour import Behaviour
+from probes.demo.voices.clock import ExactClock
 from probes.demo.voices.openai import OpenAi
 from probes.demo.voices.openvoice import OpenVoice
 from probes.demo.voices.pages import Pages, Stranger
@@ -108,7 +109,12 @@ class Process:
 
 @contextmanager
 def start(
-    kind: str, behaviour: Behaviour | None = None, *, address: str = "127.0.0.1", port: int = 0
+    kind: str,
+    behaviour: Behaviour | None = None,
+    *,
+    address: str = "127.0.0.1",
+    port: int = 0,
+    exact: bool = False,
 ) -> Generator[Process]:
     """Run a stand-in in a process of its own.
 
@@ -117,12 +123,14 @@ def start(
         behaviour: speed and faults.
         address: where it listens.
         port: 0: a free one.
+        exact: keep its times to a tenth of a millisecond, at the cost of a busy core.
 
     Raises:
         RuntimeError: it did not start.
     """
     said = msgspec.json.encode(behaviour or Behaviour()).decode()
-    options = ("--kind", kind, "--address", address, "--port", str(port), "--behaviour", said)
+    options = ["--kind", kind, "--address", address, "--port", str(port), "--behaviour", said]
+    options += ["--exact"] if exact else []
     process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
         [sys.executable, "-P", "-m", "probes.demo.voices", *options],
         stdin=subprocess.PIPE,
@@ -152,6 +160,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=float, help="how long each piece of work takes")
     parser.add_argument("--behaviour", default="{}", help="fields of Behaviour, as JSON")
+    parser.add_argument("--exact", action="store_true", help="keep times to a tenth of a millisecond; busy meanwhile")
     options = parser.parse_args(argv)
     try:
         behaviour = msgspec.json.decode(options.behaviour, type=Behaviour)
@@ -160,6 +169,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.delay_ms is not None:
         behaviour = msgspec.structs.replace(behaviour, delay_s=options.delay_ms / 1000.0)
     service = KINDS[options.kind](behaviour)
+    if options.exact:
+        service.keep_time_by(ExactClock())
     try:
         asyncio.run(_serve(service, options.address, options.port))
     except OSError as error:

@@ -108,6 +108,10 @@ class Service:
         else:
             self._released.set()
 
+    def keep_time_by(self, clock: Clock) -> None:
+        """Another clock; before anything is asked."""
+        self._clock = clock
+
     # --- what each service says ---
 
     def routes(self) -> tuple[Route, ...]:
