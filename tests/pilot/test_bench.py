@@ -274,7 +274,7 @@ async def test_hosts_are_picked_and_the_rest_of_the_form_follows() -> None:
         await pilot.press("enter")
         text = await until_text(pilot, "2: gpu-001, gpu-002")
         assert "hosts at once" in text
-        await until_text(pilot, "3 runs on each of 2 hosts")
+        await until_text(pilot, "on gpu-001; 2 hosts")
         await pilot.press("enter", "a", "a", "enter")
         await until(pilot, lambda: screen.form.host_ids == (), "none")
         await until_text(pilot, "no host is chosen")
@@ -292,14 +292,14 @@ async def test_several_nodes_together(size) -> None:
     async with app.run_test(size=size, notifications=True) as pilot:
         screen = await opened(pilot)
         screen.form.host_ids = ("gpu-000", "gpu-001", "gpu-002")
-        screen.form.set("start", "together, each alone before")
+        screen.form.set("start", "scaling")
         screen._changed()
-        await until_text(pilot, "2 times on each of 3 hosts, all at one moment")
+        await until_text(pilot, "2 times on gpu-000; 3 hosts, all at one moment")
         await pilot.press("s")
         await until(pilot, lambda: work.runners and work.last.suite is not None, "started")
         runner = work.last
         assert [job.plan.nodes for job in runner.suite.jobs] == [1, 1, 1, 3, 3, 3]
-        await until_text(pilot, "each alone, then all at one moment")
+        await until_text(pilot, "each alone, then together")
         for at, (name, nodes, ok, end) in enumerate(
             [("0", 1, 30, 5), ("1", 1, 30, 5), ("2", 1, 30, 5), ("0", 3, 30, 10), ("1", 3, 30, 8)]
         ):

@@ -27,13 +27,13 @@ def test_four_a_side_apart():
     assert found.interval == (pytest.approx(0.7), pytest.approx(1.3))
     assert found.relative == pytest.approx(1.0 / 1.15)
     assert (found.outcome, found.exact, found.relative_interval) == ("a_better", True, None)
-    assert found.words == "A is better: B - A +1 s, +87.0% (95 % +0.7 to +1.3 s, exact ranks)"
+    assert found.words == "A is better: B - A +1.00 s, +87.0% (95 % +700 ms to +1.30 s, exact ranks)"
 
 
 def test_overlapping_runs_have_no_detectable_difference():
     found = row(compare(runs("a", [1.0, 1.1, 1.2, 1.3]), runs("b", [1.05, 1.15, 1.25, 1.35])))
     assert found.outcome == "no_difference"
-    assert found.words.startswith("no detectable difference: +0.05 s, +4.3% (95 % -0.25 to +0.35 s")
+    assert found.words.startswith("no detectable difference: +50.0 ms, +4.3% (95 % -250 ms to +350 ms")
 
 
 def test_higher_is_better_turns_it_round():
@@ -160,11 +160,11 @@ def test_as_json_and_as_text():
         "  response_time p50, error-adjusted [s, lower is better]",
         "    before: median of 4 runs 1.15 s",
         "    after: median of 4 runs 2.15 s",
-        "    before is better: after - before +1 s, +87.0% (95 % +0.7 to +1.3 s, exact ranks)",
+        "    before is better: after - before +1.00 s, +87.0% (95 % +700 ms to +1.30 s, exact ranks)",
         "  response_time p90, error-adjusted [s, lower is better]",
         "    before: median of 4 runs 1.15 s",
         "    after: median of 4 runs 2.15 s",
-        "    before is better: after - before +1 s, +87.0% (95 % +0.7 to +1.3 s, exact ranks)",
+        "    before is better: after - before +1.00 s, +87.0% (95 % +700 ms to +1.30 s, exact ranks)",
         "  note: each interval holds with 95 % by itself, not all together",
     ]
     assert lines(compare([], []))[1:] == ["  refused: A has no run", "  refused: B has no run"]

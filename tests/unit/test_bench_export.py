@@ -266,7 +266,7 @@ def test_a_list_of_runs_is_a_table(tmp_path: Path):
     assert head.split() == ["RUN", "BENCHMARK", "HOST", "SERVICE", "CASE", "GRADE", "FIGURE", "STATISTIC", "LABEL"]
     assert newest.split() == [
         "run-22", "synthesis", "gpu-1", "voicevox", "short", "warm", "INVALID", "1.20", "s",
-        "response_time", "median,", "ok", "only",
+        "response_time", "p50,", "ok", "only",
     ]  # fmt: skip
     assert "S baseline" in oldest
     assert oldest.endswith("before")

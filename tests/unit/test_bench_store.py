@@ -106,7 +106,7 @@ def test_a_row_has_the_primary_figure_with_its_name(store):
 def test_a_run_without_a_letter_shows_its_median_and_says_that(store):
     store.save(invalid("r1"))
     (row,) = store.find()
-    assert (row.letter, row.statistic, row.value) == (None, "response_time median, ok only", 1.2)
+    assert (row.letter, row.statistic, row.value) == (None, "response_time p50, ok only", 1.2)
 
 
 def test_the_one_added_last_is_first_even_when_the_clock_was_set_back(store):
@@ -498,7 +498,7 @@ def run_scope(value: float | None) -> MetricResult:
 @pytest.mark.parametrize(
     ("metrics", "found"),
     [
-        ({"audio_s": response_time(), "response_time": response_time()}, ("response_time median, ok only", 1.2, "s")),
+        ({"audio_s": response_time(), "response_time": response_time()}, ("response_time p50, ok only", 1.2, "s")),
         ({"triad": run_scope(12.5)}, ("triad", 12.5, "MB/s")),
         ({"triad": run_scope(None)}, ("triad", None, "MB/s")),
         ({}, None),
