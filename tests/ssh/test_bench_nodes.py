@@ -68,12 +68,12 @@ async def test_eight_nodes_of_which_one_hangs_and_one_dies(tmp_path: Path) -> No
         await when_measuring(run, 8)
         hanging, dying = servers[3], servers[5]
         stopped = [hanging.pid, *children_of(hanging.pid)]
-        for pid in stopped:
-            with contextlib.suppress(ProcessLookupError):  # a session of a command that has ended meanwhile
-                os.kill(pid, signal.SIGSTOP)
-        dying.kill_sessions()
-        dying.stop()
         try:
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):  # a session of a command that has ended meanwhile
+                    os.kill(pid, signal.SIGSTOP)
+            dying.kill_sessions()
+            dying.stop()
             async with asyncio.timeout(100):
                 suite = await going
         finally:
@@ -119,7 +119,7 @@ async def test_efficiency_is_measured_against_runs_alone_in_the_same_session(tmp
         ("node-1", 2),
     ]
     (case,) = nodes_summary(suite)
-    assert (case.finished, case.planned) == (2, 2)
+    assert (case.finished, case.planned) == (2, 2), [(job.failures, job.problems) for job in suite.jobs]
     alone = [r.metrics["throughput"].value for r in suite.results if r.nodes == 1]
     together = [r for r in suite.results if r.nodes == 2]
     windows = [next(p for p in r.phases if p.name == "measure") for r in together]
