@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from msgspec import structs
 
 from benchmarks.benchmark import Request
 from benchmarks.errors import BenchError
@@ -295,3 +296,18 @@ async def test_an_end_while_a_result_is_being_stored_is_said(tmp_path: Path) -> 
     (result,) = suite.results
     assert suite.jobs[0].problems == [f"ended while {result.run_id} was being stored: list-runs shows whether it was"]
     assert engines() == []
+
+
+async def test_what_was_projected_for_an_instance_type_stands_beside_what_was_measured() -> None:
+    async with stand_in(answer("{}", "200 OK", "Connection: close")) as server:
+        one = structs.replace(host(server.port), labels={"instance_type": "t3.large"})
+        table = {"projections": {"t3.large": {"throughput": 0.5}, "m5.large": {"throughput": 9.0}}}
+        settings = structs.replace(default_settings(), bench=table)
+        suite = await Runner(settings, Fleet([one]), None, first_sample_s=0.0).run(planned(one, mode="quick"))
+    (result,) = suite.results
+    figure, deviation = (line for line in result.kpis if line.id.startswith("projected_"))
+    measured = result.metrics["throughput"].value
+    assert (figure.target, figure.actual, figure.source) == (0.5, measured, "measured")
+    assert "for t3.large" in figure.formula
+    assert measured is not None
+    assert deviation.actual == pytest.approx((measured / 0.5 - 1) * 100)
