@@ -7,6 +7,7 @@ another process): call it in a thread; any thread will do.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -184,8 +185,10 @@ class Store:
     # --- finding ---
 
     def _result(self, db: sqlite3.Connection | None, run_id: str) -> Result:
-        ((document,),) = _all(db, "SELECT result FROM runs WHERE run_id = ?", (run_id,))
-        return self._decoded(document, run_id)
+        rows = _all(db, "SELECT result FROM runs WHERE run_id = ?", (run_id,))
+        if len(rows) != 1:  # its index still knows the run
+            raise damaged(self.path, f"run {shown_id(run_id)} is not where it should be")
+        return self._decoded(rows[0][0], run_id)
 
     def _decoded(self, document: str, run_id: str) -> Result:
         try:
@@ -275,7 +278,9 @@ def _not_usable(cause: str, next_step: str) -> BenchError:
 
 def _in_order(db: sqlite3.Connection | None, ids: Iterable[str]) -> list[str]:
     """Each id once, in the order in which they were added."""
-    at = {run_id: _all(db, "SELECT seq FROM runs WHERE run_id = ?", (run_id,))[0][0] for run_id in ids}
+    found = {run_id: _all(db, "SELECT seq FROM runs WHERE run_id = ?", (run_id,)) for run_id in ids}
+    # one that only its index knows comes last: reading it says that the file is damaged
+    at = {run_id: rows[0][0] if rows else math.inf for run_id, rows in found.items()}
     return sorted(at, key=at.__getitem__)
 
 
