@@ -11,11 +11,10 @@ from benchmarks.benchmark import Conclusion
 from benchmarks.environment import environment
 from benchmarks.model import ENGINE_METRICS, Metric, Outcome, Side
 from benchmarks.occupancy import occupied, send_lags_s, send_rate_per_s, throughput_per_s
-from benchmarks.referenced import figure_of
 from benchmarks.result import BenchmarkRef, Counts, GpuUse, LoadResult, Result, Target
 from benchmarks.runids import config_hash
 from benchmarks.schedule import NS
-from benchmarks.stats import describe, nearest_rank, run_metric
+from benchmarks.stats import describe, figure_of, nearest_rank, run_metric
 from benchmarks.trend import drift
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Final, Literal
 
 from benchmarks.result import Kpi
+from benchmarks.stats import figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -102,13 +103,12 @@ def figure_kpis(metrics: Mapping[str, MetricResult], targets: Mapping[str, float
 
 
 def _figure(kpi_id: str, title: str, metric: MetricResult, target: float) -> Kpi:
+    actual = figure_of(metric)
     if metric.scope == "run":
-        actual, formula = metric.value, metric.formula
-        reason = metric.missing.get("value")
+        formula, reason = metric.formula, metric.missing.get("value")
     else:
         p50 = metric.adjusted.get("p50")
-        actual, formula = (None if p50 is None else p50.value), f"error-adjusted p50 of {metric.formula}"
-        reason = None if p50 is None else p50.reason
+        formula, reason = f"error-adjusted p50 of {metric.formula}", None if p50 is None else p50.reason
     missing = {} if actual is not None else {"actual": reason or "not measured"}
     return _line(
         kpi_id, title, metric.unit, formula, target=target, actual=actual, better=metric.better, missing=missing

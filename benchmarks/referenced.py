@@ -9,12 +9,13 @@ import msgspec
 from benchmarks.against import grade_against
 from benchmarks.grade import CAPS, MIN_GRADED_N, failure_caps
 from benchmarks.result import Cap, worst_letter
+from benchmarks.stats import figure_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from benchmarks.benchmark import Definition
-    from benchmarks.result import Grade, Letter, MetricResult, Result
+    from benchmarks.result import Grade, Letter, Result
 
 _QUICK: Final = Cap("A", "quick mode: at most A")
 
@@ -60,11 +61,3 @@ def _capped(grade: Grade, result: Result) -> Grade:
         caps = (_QUICK, *caps)
     letters: list[Letter] = [grade.letter, *(cap.letter for cap in caps)]
     return msgspec.structs.replace(grade, letter=worst_letter(letters), caps=caps, approximate=quick)
-
-
-def figure_of(metric: MetricResult) -> float | None:
-    """The one figure of a metric: of requests the error-adjusted median."""
-    if metric.scope == "run":
-        return metric.value
-    p50 = metric.adjusted.get("p50")
-    return None if p50 is None else p50.value

@@ -22,7 +22,7 @@ from benchmarks.gpu import GpuRecorder, merged
 from benchmarks.host_lock import measuring
 from benchmarks.options import options_of
 from benchmarks.referenced import graded, wants_reference
-from benchmarks.suite import MAX_POINTS, OVER, JobState, Suite
+from benchmarks.suite import MAX_POINTS, JobState, Suite
 from benchmarks.wire import Cancel, Failed, Finished, FromEngine, Go, Job, Over, Progress, Ready
 from probes.errors import QuarterdeckError
 from probes.model import LinkState
@@ -443,6 +443,3 @@ class EngineProcess:
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         last = clean_bytes(said.strip().rpartition(b"\n")[2], 300)
         return f"the engine's process ended early ({how})" + (f": {last}" if last else "")
-
-
-__all__ = ["OVER", "Barrier", "EngineProcess", "Runner", "Saver"]

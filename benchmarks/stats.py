@@ -150,6 +150,14 @@ def describe(values: Sequence[float], metric: Metric, failures: int = 0) -> Metr
     )
 
 
+def figure_of(metric: MetricResult) -> float | None:
+    """The one figure of a metric: of requests the error-adjusted median; None: it is infinite or unknown."""
+    if metric.scope == "run":
+        return metric.value
+    p50 = metric.adjusted.get("p50")
+    return None if p50 is None else p50.value
+
+
 def run_metric(value: float | None, metric: Metric, reason: str = "not measured") -> MetricResult:
     """A metric that has one value a run; None (or not a finite number) with the reason."""
     if value is not None and not math.isfinite(value):
