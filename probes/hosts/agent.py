@@ -39,8 +39,11 @@ import zlib
 
 WATCHDOG_S = 15.0
 PROCESSES_S = 30.0
-DISKS_S = 10.0
-UNITS_S = 60.0
+DISKS_S = 30.0
+DISKS_WATCHED_S = 10.0
+DISKS_OLD_S = 2 * DISKS_S + 3.0
+UNITS_S = 300.0
+UNITS_CHANGED_S = 60.0
 STATIC_S = 60.0
 NO_DRIVER_S = 600.0
 STUCK_S = 3.0
@@ -66,6 +69,530 @@ PROGRAM_S = 3.0
 LINGER_S = 0.2
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+# --- every second ------------------------------------------------------------------------------------------------
+
+# What runs every second comes first. After a second in which others ran, nothing of it is in a cache, and it costs how
+# many different places it touches: compiled first, its code and constants lie side by side. For the same reason a tick
+# uses no regular expression and few objects, and writes JSON straight from integers.
+
+
+class ProcFile(object):
+    """One file of /proc kept open and read from its beginning each time; ``stop`` ends the reading early."""
+
+    def __init__(self, path, stop=None):
+        self.path = path
+        self.stop = stop
+        self.size = 4096  # of the buffer: what the file had, and some more
+        self.fd = -1
+
+    def read(self):
+        if self.fd < 0:
+            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        size = self.size
+        try:
+            data = os.pread(self.fd, size, 0)
+            if len(data) >= 2048 or len(data) == size:
+                data = self.read_on(data)
+        except OSError:
+            os.close(self.fd)
+            self.fd = -1
+            raise
+        if not size >> 2 < len(data) < size:
+            self.size = min(2 * len(data) + 64, 1 << 20)
+        return data
+
+    def read_on(self, data):
+        """The rest: a seq_file hands out a page at a time, so its end is an empty read or less than half of one."""
+        while self.stop is None or self.stop not in data:
+            more = os.pread(self.fd, max(self.size, 4096), len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+
+def parse_stat(data):
+    """/proc/stat: [(name, busy, total)] in jiffies, the whole machine first.
+
+    iowait counts as idle. guest and guest_nice are part of user and nice already, so only eight columns are added.
+    """
+    out = []
+    for line in data.split(b"\n"):
+        if line[:3] != b"cpu":
+            break
+        fields = line.split()
+        if len(fields) < 9:  # an old kernel
+            if len(fields) < 5:
+                raise ValueError("a short cpu line in stat")
+            fields += [b"0"] * 8
+        busy = int(fields[1]) + int(fields[2]) + int(fields[3]) + int(fields[6]) + int(fields[7]) + int(fields[8])
+        out.append((fields[0], busy, busy + int(fields[4]) + int(fields[5])))
+    if not out or out[0][0] != b"cpu":
+        raise ValueError("no cpu line in stat")
+    return out
+
+
+_MEMINFO = [(name, name.encode("ascii") + b":") for name in "MemTotal MemAvailable SwapTotal SwapFree".split()]
+
+
+def parse_meminfo(data):
+    """/proc/meminfo: the four values of interest in bytes, by their names there."""
+    out = {}
+    for name, head in _MEMINFO:
+        at = data.find(head)
+        if at == 0 or (at > 0 and data[at - 1] == 10):
+            words = data[at + len(head) :].split(None, 1)
+            if words and words[0].isdigit():
+                out[name] = int(words[0]) * 1024
+    return out
+
+
+def decimal(word):
+    """A number with two decimals, as /proc writes loads and the uptime, as JSON text."""
+    digits = word[:-3] + word[-2:]
+    if word[-3:-2] != b"." or not 3 <= len(digits) <= 15 or not digits.isdigit():
+        raise ValueError("no number with two decimals: %r" % (word[:30],))
+    return "%d.%02d" % divmod(int(digits), 100)
+
+
+def parse_loadavg(data):
+    """/proc/loadavg: the three averages, as JSON text."""
+    words = data.split(None, 3)
+    if len(words) < 3:
+        raise ValueError("no load averages")
+    return [decimal(word) for word in words[:3]]
+
+
+def parse_net(data):
+    """/proc/net/dev: {name as it stands there: (rx_bytes, tx_bytes)}."""
+    out = {}
+    for line in data.split(b"\n"):
+        name, colon, rest = line.rpartition(b":")
+        if colon:
+            fields = rest.split(None, 9)
+            if len(fields) >= 9:
+                out[name] = (int(fields[0]), int(fields[8]))
+    return out
+
+
+def parse_diskstats(data):
+    """/proc/diskstats: {(major, minor): (bytes read, bytes written)}, as bytes; a sector there is 512 bytes."""
+    out = {}
+    for line in data.split(b"\n"):
+        fields = line.split(None, 10)
+        if len(fields) >= 10:
+            out[fields[0], fields[1]] = (int(fields[5]) * 512, int(fields[9]) * 512)
+    return out
+
+
+def tenths(part, whole):
+    """The quotient of two integers as JSON text, to the nearest tenth."""
+    return "%d.%d" % divmod((20 * part + whole) // (2 * whole), 10)
+
+
+_VIRTUAL_NET = re.compile(r"^(veth|cali|cilium|lxc|vnet|tap|tun|flannel|cni|br-|docker|virbr|ifb|dummy|kube)")
+_NO_CPU = ("count", "utilization_pct", "per_core_pct", "load1", "load5", "load15")
+
+
+class Host(object):
+    """Turns raw readings of one host into the JSON of its samples; keeps the reading before, for the rates.
+
+    ``raw`` maps ``stat``, ``meminfo``, ``loadavg``, ``netdev`` and ``diskstats`` to bytes, or to a reason (str) when
+    they could not be read. ``notes`` is called with (layer, text) when something is not as it should be.
+    """
+
+    def __init__(self, notes):
+        self.notes = notes
+        self.at_s = None
+        self.passed_us = 0
+        self.why = None  # the reason why there are no rates
+        self.cpu_before = {}
+        self.net_before = {}
+        self.net_names = None
+        self.net_heads = ()
+        self.disk_before = {}
+        self.disk_mounts = None
+        self.disk_heads = ()
+
+    def sample(self, raw, now_s, mounts):
+        """(JSON of the fields interval_s, cpu, memory, disks, net; of the cpu's second part; missing) of a sample.
+
+        Args:
+            raw: the readings.
+            now_s: the host's clock, in seconds since its boot.
+            mounts: rows of (mount, device, "major:minor", total_bytes, used_bytes, reason or None), or a reason. The
+                same list again means the same rows.
+        """
+        missing = {}
+        interval = "null"
+        self.why = None
+        if self.at_s is None:
+            self.why = "not_yet"
+        else:
+            self.passed_us = int((now_s - self.at_s) * 1e6)
+            if self.passed_us <= 0:
+                self.why = "error"
+            else:
+                interval = "%d.%03d" % divmod((self.passed_us + 500) // 1000, 1000)
+        if self.why:
+            missing["interval_s"] = self.why
+        self.at_s = now_s
+        cpu, cores, memory, disks, net = "[0,null,null", "[null,null,null]", "[null,null,null,null,null]", "", ""
+        try:
+            cpu, cores = self._cpu(raw, missing)
+        except Exception as error:
+            self._broken("cpu", error, missing, ["cpu." + name for name in _NO_CPU])
+        try:
+            memory = self._memory(raw, missing)
+        except Exception as error:
+            self._broken("memory", error, missing, ["memory." + name for name in MEMORY_FIELDS])
+        try:
+            disks = self._disks(raw, missing, mounts)
+        except Exception as error:
+            self._broken("disks", error, missing, ("disks",))
+        try:
+            net = self._net(raw, missing)
+        except Exception as error:
+            self._broken("net", error, missing, ("net",))
+        fields = '"interval_s":%s,"cpu":%s],"memory":%s,"disks":[%s],"net":[%s]' % (interval, cpu, memory, disks, net)
+        return fields, cores, missing
+
+    def _broken(self, layer, error, missing, names):
+        for name in names:
+            missing.setdefault(name, "error")
+        self.notes(layer, "%s: %s" % (type(error).__name__, error))
+
+    def _cpu(self, raw, missing):
+        """The brief part of the CPU, still open, and its second part."""
+        count, busy, cores = 0, "null", "null"
+        stat = raw["stat"]
+        if isinstance(stat, bytes):
+            before, now, shares, bad = self.cpu_before, {}, [], []
+            for name, used, total in parse_stat(stat):
+                old = before.get(name)
+                now[name] = (used, total)
+                if old is not None:
+                    spent, passed = used - old[0], total - old[1]
+                    if 0 <= spent <= passed > 0:
+                        shares.append(tenths(100 * spent, passed))
+                        continue
+                # a counter that went backwards is no share
+                bad.append("not_yet" if old is None else "error")
+                shares.append("null")
+            if len(now) != len(shares):
+                raise ValueError("a cpu twice in stat")
+            self.cpu_before = now
+            busy = shares[0]
+            count = len(shares) - 1
+            if busy == "null":
+                missing["cpu.utilization_pct"] = bad.pop(0)
+            if bad:
+                missing["cpu.per_core_pct"] = bad[0]
+            elif not count:
+                missing["cpu.count"] = missing["cpu.per_core_pct"] = "unsupported"
+            if len(bad) < count:
+                cores = "[%s]" % (",".join(shares[1:]),)
+        else:
+            missing["cpu.count"] = missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = stat
+        loads = raw["loadavg"]
+        if isinstance(loads, bytes):
+            loads = parse_loadavg(loads)
+        else:
+            missing["cpu.load1"] = missing["cpu.load5"] = missing["cpu.load15"] = loads
+            loads = ("null", "null", "null")
+        return "[%d,%s,%s" % (count, busy, loads[0]), "[%s,%s,%s]" % (loads[1], loads[2], cores)
+
+    def _memory(self, raw, missing):
+        data = raw["meminfo"]
+        found = {}
+        reason = "unsupported"  # kernels before 3.14 have no MemAvailable
+        if isinstance(data, bytes):
+            found = parse_meminfo(data)
+            if len(found) == 4:
+                total, available = found["MemTotal"], found["MemAvailable"]
+                swap, free = found["SwapTotal"], found["SwapFree"]
+                return "[%d,%d,%d,%d,%d]" % (total, max(total - available, 0), available, swap, max(swap - free, 0))
+        else:
+            reason = data
+        total, available = found.get("MemTotal"), found.get("MemAvailable")
+        swap, free = found.get("SwapTotal"), found.get("SwapFree")
+        row = [
+            total,
+            None if total is None or available is None else max(total - available, 0),
+            available,
+            swap,
+            None if swap is None or free is None else max(swap - free, 0),
+        ]
+        for at, name in enumerate(MEMORY_FIELDS):
+            if row[at] is None:
+                missing["memory." + name] = reason
+        return to_json(row)
+
+    def _disks(self, raw, missing, mounts):
+        data = raw["diskstats"]
+        counters, broken = {}, None
+        if isinstance(data, bytes):
+            counters = parse_diskstats(data)
+        else:
+            broken = data
+        before, self.disk_before = self.disk_before, counters
+        if not isinstance(mounts, list):
+            missing["disks"] = mounts
+            return ""
+        if mounts is not self.disk_mounts:
+            self.disk_heads = [disk_head(row) for row in mounts]
+            self.disk_mounts = mounts
+        rows, passed = [], self.passed_us
+        for head, numbers, absent in self.disk_heads:
+            now, old, reason = counters.get(numbers), before.get(numbers), self.why
+            if now is None:
+                reason = broken or "unsupported"
+            elif not reason:
+                if old is None:
+                    reason = "not_yet"
+                elif now[0] < old[0] or now[1] < old[1]:
+                    reason = "error"
+                else:
+                    read, written = (
+                        tenths((now[0] - old[0]) * 1000000, passed),
+                        tenths((now[1] - old[1]) * 1000000, passed),
+                    )
+                    rows.append("%s%s,%s,%s]" % (head, read, written, absent))
+                    continue
+            both = dict(json.loads(absent), read_bytes_per_s=reason, write_bytes_per_s=reason)
+            rows.append("%snull,null,%s]" % (head, to_json(both)))
+        return ",".join(rows)
+
+    def _net(self, raw, missing):
+        data = raw["netdev"]
+        if not isinstance(data, bytes):
+            missing["net"] = data
+            return ""
+        counters = parse_net(data)
+        names = list(counters)
+        if names != self.net_names:
+            self._name_nets(names)
+        before, self.net_before = self.net_before, counters
+        rows, passed = [], self.passed_us
+        for name, head in self.net_heads:
+            now, old, reason = counters[name], before.get(name), self.why
+            if not reason:
+                if old is None:
+                    reason = "not_yet"
+                elif now == old:  # most of many interfaces are idle
+                    rows.append(head + "0.0,0.0,{}]")
+                    continue
+                elif now[0] < old[0] or now[1] < old[1]:
+                    reason = "error"
+                else:
+                    received, sent = (
+                        tenths((now[0] - old[0]) * 1000000, passed),
+                        tenths((now[1] - old[1]) * 1000000, passed),
+                    )
+                    rows.append("%s%s,%s,{}]" % (head, received, sent))
+                    continue
+            rows.append('%snull,null,{"rx_bytes_per_s":"%s","tx_bytes_per_s":"%s"}]' % (head, reason, reason))
+        return ",".join(rows)
+
+    def _name_nets(self, names):
+        """Choose which interfaces have a row, and in which order."""
+        spelled = [(name, text_of(name.strip(), 64)) for name in names]
+        ordered = sorted(spelled, key=lambda pair: (pair[1] == "lo", bool(_VIRTUAL_NET.match(pair[1]))))
+        if len(ordered) > MAX_NET:
+            self.notes("net", "%d interfaces, %d are shown" % (len(ordered), MAX_NET))
+            ordered = ordered[: MAX_NET - 1] + [pair for pair in ordered[MAX_NET - 1 :] if pair[1] == "lo"][:1]
+        self.net_names = names
+        self.net_heads = [(name, "[%s," % (to_json(text),)) for name, text in ordered]
+
+
+def disk_head(row):
+    """(the JSON of a disk's row up to its rates, its numbers as ``parse_diskstats`` has them, JSON of its reasons)."""
+    mount, device, numbers, total, used, reason = row
+    absent = {"total_bytes": reason, "used_bytes": reason} if reason else {}
+    head = to_json([printable(mount), printable(device), total, used])[:-1] + ","
+    return head, tuple(numbers.encode("ascii", "replace").split(b":")), to_json(absent)
+
+
+def sample_text(seq, uptime, fields, more, own, echo, gpus, xid_events, missing):
+    """A sample's line, of two parts (see ``encode``).
+
+    Args:
+        seq: its number.
+        uptime: JSON of the host's uptime in seconds.
+        fields: the first of what ``Host.sample`` gave.
+        more: the second of it.
+        own: JSON of what the agent itself uses.
+        echo: JSON of the last heartbeat.
+        gpus: rows in wire order.
+        xid_events: rows, or None with a reason in ``missing``.
+        missing: JSON of the reasons.
+    """
+    brief = details = "[]"
+    if gpus:
+        brief = to_json([row[:GPU_BRIEF] for row in gpus])
+        details = to_json([row[GPU_BRIEF:] for row in gpus])
+    xids = "null" if xid_events is None else to_json(xid_events) if xid_events else "[]"
+    return (
+        '{"t":"s","seq":%d,"uptime_s":%s,%s,"agent":%s,"echo":%s,"gpus":%s,"xid_events":%s,"missing":%s}'
+        '\t{"cpu":%s,"gpus":%s}'
+    ) % (seq, uptime, fields, own, echo, brief, xids, missing, more, details)
+
+
+class Ticker(object):
+    """The main loop, and what it does at every tick; what it works with is made by ``Agent``."""
+
+    def loop(self):
+        """Ticks on an absolute schedule; GPUs are asked at the tick and waited for a little."""
+        gpus, monotonic = self.gpus, time.monotonic
+        next_at = monotonic()
+        emit_at = None
+        while True:
+            now = monotonic()
+            if now > self.deadline:
+                self.die()
+            if emit_at is None and now >= next_at:
+                if now >= self.slow_at:
+                    self.slow_work(now)
+                if gpus.present is not False or now >= gpus.retry_at:
+                    gpus.kick(self.wants_processes(now))
+                emit_at = now + (0.25 if self.interval_s > 0.5 else self.interval_s / 2)
+                next_at += self.interval_s
+                if next_at < now:  # suspended or starved: go on from here, without a burst
+                    next_at = now + self.interval_s
+            if emit_at is not None and (now >= emit_at or not gpus.pending):
+                emit_at = None
+                if not self.out:  # the watcher has taken the last line
+                    self.tick(now)
+            until = next_at if emit_at is None else emit_at
+            if until > self.deadline:
+                until = self.deadline + 0.01
+            wait_ms = (until - monotonic()) * 1000.0
+            # what comes meanwhile: requests, the GPU thread's readings, the kernel log, room on stdout
+            for fd, _ in self.poll.poll(wait_ms if wait_ms > 0.0 else 0):
+                before = self.interval_s
+                self.serve(fd)
+                if before != self.interval_s:
+                    next_at = min(next_at, monotonic() + self.interval_s)
+
+    def wants_processes(self, now):
+        """Whether a process list is due: with the second sample, then every 30 s, or every tick on request."""
+        return self.seq > 0 and (self.every_tick or now >= self.processes_at)
+
+    def tick(self, now):
+        """Write one sample and what else is due."""
+        if self.hello is None or self.gpus.changed or self.units.changed:
+            self.say_hello()
+        try:
+            self.out += (self.sample() + "\n").encode()
+        except Exception as error:
+            self.note("sample", "%s: %s" % (type(error).__name__, error))
+        if self.wants_processes(now):
+            try:
+                self.process_list()
+            except Exception as error:
+                self.note("processes", "%s: %s" % (type(error).__name__, error))
+        while self.note_lines:
+            self.send(self.note_lines.popleft())
+        self.flush()
+
+    def sample(self):
+        """One sample line."""
+        raw = self.raw()
+        now_s = time.clock_gettime(self.boot_clock)
+        fields, more, missing = self.host.sample(raw, now_s, self.disks.view())
+        try:
+            uptime = decimal(raw["uptime"].split(None, 1)[0])
+        except (AttributeError, ValueError, IndexError):
+            uptime = "%.2f" % now_s
+        gpus = self.gpus
+        state = gpus.state
+        if state is None or state[1] is not None or gpus.pending:
+            rows, reason = gpus.view(max(3.0, 3 * self.interval_s))
+        else:
+            rows, reason = (), state[2]
+        if reason:
+            missing["gpus"] = reason
+        log = self.kmsg
+        if log.news:
+            self.read_log()
+        events = log.events
+        if log.reason is not None:
+            missing["xid_events"], events = log.reason, None
+        own = self.own_use(raw["statm"], missing)
+        echo = "null"
+        if self.echo is not None:
+            echo = "[%d,%d]" % (self.echo[0], int((time.monotonic() - self.echo[1]) * 1000))
+        seq, self.seq = self.seq, self.seq + 1
+        if missing != self.missing:  # mostly those of the sample before
+            self.missing, self.missing_text = missing, to_json(missing)
+        return sample_text(seq, uptime, fields, more, own, echo, rows, events, self.missing_text)
+
+    def raw(self):
+        """The readings every sample is made of."""
+        out = {}
+        for name, file in self.files.items():
+            try:
+                out[name] = file.read()
+            except OSError as error:
+                out[name] = reason_of(error)
+        return out
+
+    def read_log(self):
+        """Take what is new in the kernel log, and wait for more."""
+        log = self.kmsg
+        log.news = False
+        try:
+            log.read()
+        except Exception as error:
+            log.reason = "error"
+            self.note("kmsg", "%s: %s" % (type(error).__name__, error))
+        if log.reason is None:
+            self.poll.register(log.fd, select.POLLIN)
+
+    def own_use(self, statm, missing):
+        """JSON of [cpu_pct, rss_bytes] of this process, its ended children included."""
+        ended = self.children.ended
+        if ended != self.ended:
+            use = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self.ended, self.ended_cpu_s = ended, use.ru_utime + use.ru_stime
+        spent = time.process_time() + self.ended_cpu_s
+        before, self.cpu_before = self.cpu_before, spent
+        cpu = rss = "null"
+        if before is None or self.host.why:
+            missing["agent.cpu_pct"] = "not_yet"
+        else:
+            cpu = "%d.%03d" % divmod(int((spent - before) * 1e11) // self.host.passed_us, 1000)
+        try:
+            rss = int(statm.split(None, 2)[1]) * PAGE_BYTES
+        except (AttributeError, ValueError, IndexError):
+            missing["agent.rss_bytes"] = "error"
+        return "[%s,%s]" % (cpu, rss)
+
+    def flush(self):
+        """Write what can be written; the rest when there is room."""
+        try:
+            self.out = self.out[os.write(1, self.out) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.die()
+        if self.flushing != bool(self.out):
+            self.flushing = not self.flushing
+            if self.flushing:
+                self.poll.register(1, select.POLLOUT)
+            else:
+                self.poll.unregister(1)
+
+    def slow_work(self, now):
+        """Start what is read more seldom than the rest."""
+        self.slow_at = now + (DISKS_WATCHED_S if self.every_tick else DISKS_S)
+        self.disks.refresh()
+        if self.kmsg.reason is not None:
+            self.kmsg.news = True
+        if self.units.due(now, self.every_tick):
+            self.units.refresh()
+
 
 # --- lines out ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +647,12 @@ def encode(line):
     watcher reads that when somebody looks). No JSON holds a raw tab.
     """
     parts = two_parts(line) if line.get("t") == "s" else (line,)
-    return ("\t".join(["".join(_chunks(part, 0)) for part in parts]) + "\n").encode("ascii")
+    return ("\t".join([to_json(part) for part in parts]) + "\n").encode("ascii")
+
+
+def to_json(value):
+    """Compact ASCII JSON."""
+    return "".join(_chunks(value, 0))
 
 
 def two_parts(sample):
@@ -154,16 +686,6 @@ def lost_gpu(index, uuid, name, reason):
     if name is None:
         missing["name"] = reason
     return gpu_row(index, uuid, name, {}, missing)
-
-
-def sample_line(seq, uptime_s, cpu, memory, agent, **more):
-    """A sample. ``cpu``, ``memory``, ``agent`` and the rows in ``more`` are arrays in the order of ``probes.model``.
-
-    ``more``: interval_s, echo, disks, net, gpus, xid_events, missing.
-    """
-    line = {"t": "s", "seq": seq, "uptime_s": uptime_s, "cpu": cpu, "memory": memory, "agent": agent}
-    line.update(more)
-    return line
 
 
 def hello_line(mode, hostname, **more):
@@ -219,115 +741,7 @@ def slurp(path, limit=1 << 20):
         return b"".join(chunks)
 
 
-class ProcFile(object):
-    """One file of /proc kept open and read from its beginning each time; ``stop`` ends the reading early."""
-
-    def __init__(self, path, stop=None):
-        self.path = path
-        self.stop = stop
-        self.size = 4096
-        self.fd = -1
-
-    def read(self):
-        if self.fd < 0:
-            self.fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = os.pread(self.fd, self.size, 0)
-            # a seq_file hands out a page at a time: what is shorter than half of one, or an empty read, is its end
-            while len(data) >= 2048 and (self.stop is None or self.stop not in data):
-                more = os.pread(self.fd, self.size, len(data))
-                if not more:
-                    break
-                data += more
-        except OSError:
-            os.close(self.fd)
-            self.fd = -1
-            raise
-        if len(data) >= self.size:
-            self.size = min(2 * self.size, 1 << 20)
-        return data
-
-
 # --- parsing: pure functions, shared with sh mode ------------------------------------------------------------------
-
-
-def parse_stat(data):
-    """/proc/stat: [(name, busy, total)] in jiffies, the whole machine first.
-
-    iowait counts as idle. guest and guest_nice are part of user and nice already, so only eight columns are added.
-    """
-    out = []
-    for line in data.split(b"\n"):
-        if line[:3] != b"cpu":
-            break
-        fields = line.split()
-        values = list(map(int, fields[1:9]))
-        if len(values) < 4:
-            raise ValueError("a short cpu line in stat")
-        total = sum(values)
-        out.append((fields[0], total - sum(values[3:5]), total))
-    if not out or out[0][0] != b"cpu":
-        raise ValueError("no cpu line in stat")
-    return out
-
-
-# what every sample needs is parsed without regular expressions: once a second, their engine is in no cache
-
-_MEMINFO = [(name, b"\n" + name.encode("ascii") + b":") for name in "MemTotal MemAvailable SwapTotal SwapFree".split()]
-
-
-def parse_meminfo(data):
-    """/proc/meminfo: the four values of interest in bytes, by their names there."""
-    out = {}
-    data = b"\n" + data + b"\n"
-    for name, head in _MEMINFO:
-        at = data.find(head)
-        if at >= 0:
-            at += len(head)
-            words = data[at : data.index(b"\n", at)].split(None, 1)
-            if words and words[0].isdigit():
-                out[name] = int(words[0]) * 1024
-    return out
-
-
-def parse_loadavg(data):
-    """/proc/loadavg: the three averages."""
-    words = data.split(None, 3)[:3]
-    digits = b"".join(words)
-    if len(words) < 3 or digits.count(b".") != 3 or not digits.replace(b".", b"").isdigit():
-        raise ValueError("no load averages")
-    loads = [float(word) for word in words]
-    if max(loads) >= 1e9:
-        raise ValueError("load averages that cannot be")
-    return loads
-
-
-def parse_net(data):
-    """/proc/net/dev: {name: (rx_bytes, tx_bytes)}."""
-    out = {}
-    for line in data.split(b"\n"):
-        name, colon, rest = line.rpartition(b":")
-        if not colon:
-            continue
-        fields = rest.split(None, 9)
-        if len(fields) >= 9:
-            out[text_of(name.strip(), 64)] = (int(fields[0]), int(fields[8]))
-    return out
-
-
-def parse_diskstats(data, wanted=None):
-    """/proc/diskstats: {"major:minor": (bytes read, bytes written)}; a sector there is 512 bytes on every device."""
-    out = {}
-    for line in data.split(b"\n"):
-        fields = line.split(None, 2)
-        if len(fields) < 3:
-            continue
-        key = (fields[0] + b":" + fields[1]).decode("ascii", "replace")
-        if wanted is None or key in wanted:
-            fields = fields[2].split(None, 8)
-            if len(fields) >= 8:
-                out[key] = (int(fields[3]) * 512, int(fields[7]) * 512)
-    return out
 
 
 LOCAL_FS = frozenset(
@@ -520,199 +934,7 @@ def parse_systemctl(text, local=()):
     return (sorted(failed) + sorted(rest))[: MAX_UNITS - MAX_CONTAINERS]
 
 
-# --- from counters to a sample: shared with sh mode ------------------------------------------------------------------
-
-
-def share(before, now):
-    """Percent busy between two (busy, total) readings, or None when a counter went backwards."""
-    total = now[1] - before[1]
-    busy = now[0] - before[0]
-    if total <= 0 or busy < 0 or busy > total:
-        return None
-    return round(busy * 100.0 / total, 1)
-
-
-_VIRTUAL_NET = re.compile(r"^(veth|cali|cilium|lxc|vnet|tap|tun|flannel|cni|br-|docker|virbr|ifb|dummy|kube)")
-
-
-class Host(object):
-    """Turns raw readings of one host into the fields of its samples; keeps the reading before, for the rates.
-
-    ``raw`` maps ``stat``, ``meminfo``, ``loadavg``, ``netdev`` and ``diskstats`` to bytes, or to a reason (str) when
-    they could not be read. ``notes`` is called with (layer, text) when something is not as it should be.
-    """
-
-    def __init__(self, notes):
-        self.notes = notes
-        self.at_s = None
-        self.cpu_before = {}
-        self.net_before = {}
-        self.disk_before = {}
-        self.net_names = ((), ())
-
-    def fields(self, raw, now_s, mounts):
-        """The fields cpu, memory, disks, net, interval_s, missing of a sample.
-
-        Args:
-            raw: the readings.
-            now_s: the host's clock, in seconds since its boot.
-            mounts: rows of (mount, device, "major:minor", total_bytes, used_bytes, reason or None), or a reason.
-        """
-        missing = {}
-        interval = None if self.at_s is None else now_s - self.at_s
-        why = None
-        if interval is None:
-            why = "not_yet"
-        elif interval <= 0:
-            why = "error"
-        out = {
-            "cpu": self._part("cpu", self._cpu, raw, missing) or self._no_cpu(missing),
-            "memory": self._part("memory", self._memory, raw, missing) or self._no_memory(missing),
-            "interval_s": None if why else round(interval, 3),
-        }
-        out["disks"] = self._part("disks", self._disks, raw, missing, mounts, interval, why) or []
-        out["net"] = self._part("net", self._net, raw, missing, interval, why) or []
-        if why:
-            missing["interval_s"] = why
-        out["missing"] = missing
-        self.at_s = now_s
-        return out
-
-    def _part(self, name, read, raw, missing, *more):
-        try:
-            return read(raw, missing, *more)
-        except Exception as error:
-            missing[name] = "error"
-            self.notes(name, "%s: %s" % (type(error).__name__, error))
-            return None
-
-    def _no_cpu(self, missing):
-        reason = missing.pop("cpu", "error")
-        for name in ("count", "utilization_pct", "per_core_pct", "load1", "load5", "load15"):
-            missing.setdefault("cpu." + name, reason)
-        return [0, None, None, None, None, None]
-
-    def _no_memory(self, missing):
-        reason = missing.pop("memory", "error")
-        for name in MEMORY_FIELDS:
-            missing.setdefault("memory." + name, reason)
-        return [None] * 5
-
-    def _cpu(self, raw, missing):
-        count, busy, cores = 0, None, None
-        if isinstance(raw["stat"], bytes):
-            before, now, shares, bad = self.cpu_before, {}, [], []
-            for name, used, total in parse_stat(raw["stat"]):
-                old = before.get(name)
-                now[name] = reading = (used, total)
-                value = None if old is None else share(old, reading)
-                shares.append(value)
-                if value is None:
-                    bad.append("not_yet" if old is None else "error")
-            if len(now) != len(shares):
-                raise ValueError("a cpu twice in stat")
-            self.cpu_before = now
-            busy = shares.pop(0)
-            count = len(shares)
-            if busy is None:
-                missing["cpu.utilization_pct"] = bad.pop(0)
-            if bad:
-                missing["cpu.per_core_pct"] = bad[0]
-            elif not count:
-                missing["cpu.count"] = missing["cpu.per_core_pct"] = "unsupported"
-            if len(bad) < count:
-                cores = shares
-        else:
-            missing["cpu.count"] = missing["cpu.utilization_pct"] = missing["cpu.per_core_pct"] = raw["stat"]
-        loads = [None, None, None]
-        if isinstance(raw["loadavg"], bytes):
-            loads = parse_loadavg(raw["loadavg"])
-        else:
-            for name in ("load1", "load5", "load15"):
-                missing["cpu." + name] = raw["loadavg"]
-        return [count, busy] + loads + [cores]
-
-    def _memory(self, raw, missing):
-        if not isinstance(raw["meminfo"], bytes):
-            missing["memory"] = raw["meminfo"]
-            return None
-        found = parse_meminfo(raw["meminfo"])
-        total, available = found.get("MemTotal"), found.get("MemAvailable")
-        swap_total, swap_free = found.get("SwapTotal"), found.get("SwapFree")
-        row = [
-            total,
-            None if total is None or available is None else max(total - available, 0),
-            available,
-            swap_total,
-            None if swap_total is None or swap_free is None else max(swap_total - swap_free, 0),
-        ]
-        if None in row:
-            for at, name in enumerate(MEMORY_FIELDS):
-                if row[at] is None:
-                    missing["memory." + name] = "unsupported"  # kernels before 3.14 have no MemAvailable
-        return row
-
-    def _disks(self, raw, missing, mounts, interval, why):
-        if not isinstance(mounts, list):
-            missing["disks"] = mounts
-            if isinstance(raw["diskstats"], bytes):  # so that rates are there one sample after the mounts are
-                self.disk_before = parse_diskstats(raw["diskstats"])
-            return []
-        counters = {}
-        broken = None
-        if isinstance(raw["diskstats"], bytes):
-            counters = parse_diskstats(raw["diskstats"], {row[2] for row in mounts})
-        else:
-            broken = raw["diskstats"]
-        rows = []
-        for mount, device, numbers, total, used, reason in mounts:
-            absent = {}
-            if reason:
-                absent["total_bytes"] = absent["used_bytes"] = reason
-            reading = counters.get(numbers)
-            if reading is None:
-                rates = (None, broken or "unsupported")
-            else:
-                rates = pair_rate(self.disk_before.get(numbers), reading, interval, why)
-            read, write = rates[0] or (None, None)
-            if rates[1]:
-                absent["read_bytes_per_s"] = absent["write_bytes_per_s"] = rates[1]
-            rows.append([printable(mount), printable(device), total, used, read, write, absent])
-        self.disk_before = counters
-        return rows
-
-    def _net(self, raw, missing, interval, why):
-        if not isinstance(raw["netdev"], bytes):
-            missing["net"] = raw["netdev"]
-            return []
-        counters = parse_net(raw["netdev"])
-        names = tuple(counters)
-        if names != self.net_names[0]:
-            ordered = sorted(names, key=lambda name: (name == "lo", bool(_VIRTUAL_NET.match(name))))
-            if len(ordered) > MAX_NET:
-                self.notes("net", "%d interfaces, %d are shown" % (len(ordered), MAX_NET))
-                ordered = ordered[: MAX_NET - 1] + [name for name in ordered[MAX_NET - 1 :] if name == "lo"][:1]
-            self.net_names = (names, tuple(ordered))
-        rows = []
-        for name in self.net_names[1]:
-            before, now = self.net_before.get(name), counters[name]
-            if before == now and not why:  # most of many interfaces are idle
-                rows.append([name, 0.0, 0.0, {}])
-                continue
-            rates, reason = pair_rate(before, now, interval, why)
-            rx, tx = rates or (None, None)
-            rows.append([name, rx, tx, {"rx_bytes_per_s": reason, "tx_bytes_per_s": reason} if reason else {}])
-        self.net_before = counters
-        return rows
-
-
-def pair_rate(before, now, interval, why):
-    """((a, b) per second, None) between two pairs of counters, or (None, reason)."""
-    if why or before is None:
-        return None, why or "not_yet"
-    if now[0] < before[0] or now[1] < before[1]:
-        return None, "error"
-    return (round((now[0] - before[0]) / interval, 1), round((now[1] - before[1]) / interval, 1)), None
+# --- processes: shared with sh mode ------------------------------------------------------------------
 
 
 def printable(text):
@@ -766,7 +988,7 @@ class Kmsg(object):
     def __init__(self, path="/dev/kmsg"):
         self.path = path
         self.fd = -1
-        self.poll = select.poll()
+        self.news = True  # whether there is something to read
         self.events = []
         self.reason = "not_yet"
 
@@ -780,9 +1002,6 @@ class Kmsg(object):
             except OSError as error:
                 self.reason = reason_of(error)
                 return
-            self.poll.register(self.fd, select.POLLIN)
-        elif self.reason is None and not self.poll.poll(0):
-            return  # nothing new: cheaper than the exception of a read
         while bound > 0:
             bound -= 1
             try:
@@ -817,6 +1036,11 @@ class Disks(object):
         self.threads = 0
         self.lock = threading.Lock()
         self.table = None
+        self.places = {}  # of an entry of the table: its device's numbers, whether it is a folder
+        self.version = 0  # of the results
+        self.shown = None
+        self.shown_version = 0
+        self.shown_until = 0.0
         self.started = 0
         self.idle = threading.Event()  # the newest thread is done
         self.idle.set()
@@ -840,7 +1064,8 @@ class Disks(object):
         try:
             table = slurp(self.path)
             if table != self.table:
-                self.mounts, self.table = select_mounts(parse_mountinfo(table)), table
+                self.mounts, self.table, self.places = select_mounts(parse_mountinfo(table)), table, {}
+                self.version += 1
             mounts = self.mounts
             self.failed = None
             for entry in mounts:
@@ -849,11 +1074,13 @@ class Disks(object):
                     if mount in self.busy:  # another thread hangs here
                         continue
                     self.busy[mount] = time.monotonic()
+                    self.version += 1
                 try:
                     self.results[mount] = self._measure(mount, entry) + (time.monotonic(),)
                 finally:
                     with self.lock:
                         self.busy.pop(mount, None)
+                        self.version += 1
             known = {entry[0] for entry in mounts}
             for mount in list(self.results):
                 if mount not in known:
@@ -866,22 +1093,17 @@ class Disks(object):
                 if self.started == number:
                     self.idle.set()
 
-    @staticmethod
-    def _measure(mount, entry):
+    def _measure(self, mount, entry):
         """(numbers, total, used, reason, is a folder)."""
         numbers = entry[3]
         try:
-            path = mount.encode(
-                "utf-8", "surrogateescape"
-            )  # Python 3.6 in the C locale would not find a non-ASCII name
+            # Python 3.6 in the C locale would not find a non-ASCII name
+            path = mount.encode("utf-8", "surrogateescape")
             sizes = os.statvfs(path)
-            if entry[1].startswith("/dev/"):  # btrfs and mapped devices: the mount's own number is not the device's
-                try:
-                    device = os.stat(entry[1]).st_rdev
-                    numbers = "%d:%d" % (os.major(device), os.minor(device))
-                except OSError:
-                    pass  # a container sees the name but not the device: the mount's number is the best there is
-            folder = mount == "/" or os.path.isdir(path)
+            known = self.places.get(entry)
+            if known is None:
+                known = self.places[entry] = (self._device(entry), mount == "/" or os.path.isdir(path))
+            numbers, folder = known
         except OSError as error:
             return numbers, None, None, reason_of(error), True
         if not sizes.f_blocks:
@@ -889,27 +1111,48 @@ class Disks(object):
         unit = sizes.f_frsize or sizes.f_bsize
         return numbers, sizes.f_blocks * unit, (sizes.f_blocks - sizes.f_bfree) * unit, None, folder
 
+    @staticmethod
+    def _device(entry):
+        """Numbers of the device: of btrfs and mapped devices, the mount's own number is another."""
+        if entry[1].startswith("/dev/"):
+            try:
+                device = os.stat(entry[1]).st_rdev
+                return "%d:%d" % (os.major(device), os.minor(device))
+            except OSError:
+                pass  # a container sees the name but not the device: the mount's number is the best there is
+        return entry[3]
+
     def view(self):
-        """Rows for ``Host.fields``, or a reason."""
+        """Rows for ``Host.sample``, or a reason; the same list as long as nothing changes."""
+        if self.shown is not None and time.monotonic() < self.shown_until and self.version == self.shown_version:
+            return self.shown
         mounts = self.mounts
         if mounts is None:
             return self.failed or "not_yet"
+        self.shown_version = self.version
         now = time.monotonic()
         rows = []
+        until = now + DISKS_OLD_S
         for mount, device, _, numbers, _ in mounts:
             since = self.busy.get(mount)
             got = self.results.get(mount)
+            if since is not None:
+                until = min(until, max(since + STUCK_S, now))
             if got is not None and not got[4]:
                 continue  # a file bound over a file (containers): not a file system of its own
             if since is not None and now - since > STUCK_S:
                 rows.append((mount, device, numbers, None, None, "timeout"))
             elif got is None:
                 rows.append((mount, device, numbers, None, None, "not_yet"))
-            elif now - got[5] > 3 * DISKS_S + STUCK_S:
+            elif now - got[5] > DISKS_OLD_S:
                 rows.append((mount, device, got[0], None, None, "timeout"))
             else:
                 rows.append((mount, device, got[0], got[1], got[2], got[3]))
-        return rows
+                until = min(until, got[5] + DISKS_OLD_S)
+        if rows != self.shown:
+            self.shown = rows
+        self.shown_until = until
+        return self.shown
 
 
 class Users(object):
@@ -1031,9 +1274,18 @@ def which(program):
 
 
 class Units(object):
-    """Containers and services, asked of docker and systemctl in a thread every minute."""
+    """Containers and services, asked of docker and systemctl in a thread.
+
+    The two cost 50 ms and more, a hundred times a sample: they are asked every five minutes, and once a minute while
+    somebody looks, or when a unit or a container came or went, which folders of theirs show.
+    """
+
+    SIGNS = ("/run/systemd/units", "/run/containerd/io.containerd.runtime.v2.task/moby")
 
     def __init__(self, children):
+        self.asked_at = None
+        self.signs = None
+        self.news = 0  # how many times to ask because of a change: at once, and when it has settled
         self.children = children
         self.rows = None
         self.missing = {"units": "not_yet"}
@@ -1041,8 +1293,23 @@ class Units(object):
         self.since = 0.0
         self.changed = False
 
+    def due(self, now, watched):
+        """Whether to ask now. ``watched``: somebody looks at this host."""
+        signs = [sign_of(path) for path in self.SIGNS]
+        if signs != self.signs:
+            self.signs, self.news = signs, 0 if self.signs is None else 2
+        soon = self.news or watched or self.asking()
+        if self.asked_at is not None and now - self.asked_at < (UNITS_CHANGED_S if soon else UNITS_S):
+            return False
+        self.asked_at = now
+        self.news = max(self.news - 1, 0)
+        return True
+
+    def asking(self):
+        return self.thread is not None and self.thread.is_alive()
+
     def refresh(self):
-        if self.thread is not None and self.thread.is_alive():
+        if self.asking():
             if (
                 time.monotonic() - self.since > 30.0 and self.rows is not None
             ):  # not even a kill ended what it waits for
@@ -1093,6 +1360,15 @@ class Units(object):
         if status is None:
             return "timeout"
         return parse_systemctl(out, local_units()) if status == 0 else "error"
+
+
+def sign_of(folder):
+    """What changes when an entry of a folder comes or goes, or None."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime, found.st_nlink
 
 
 def local_units(folder="/etc/systemd/system"):
@@ -2096,7 +2372,7 @@ def plain_address(text):
 # --- the agent -------------------------------------------------------------------------------------------------------
 
 
-class Agent(object):
+class Agent(Ticker):
     """The main loop: requests in, lines out, everything that hangs kept away from it."""
 
     def __init__(self, settings):
@@ -2111,7 +2387,7 @@ class Agent(object):
         self.seq = 0
         self.echo = None
         self.every_tick = False
-        self.processes_at = None
+        self.processes_at = 0.0
         self.note_lines = collections.deque()  # other threads append
         self.noted = set()
         self.answers = collections.deque()  # the same
@@ -2120,24 +2396,28 @@ class Agent(object):
         self.ended_cpu_s = 0.0
         self.hello = None
         self.cpu_before = None
+        self.missing, self.missing_text = {}, "{}"
         self.users = Users()
         self.table = ProcessTable()
         self.host = Host(self.note)
         self.kmsg = Kmsg(settings.get("kmsg", "/dev/kmsg"))
         self.disks = Disks(self.proc)
         self.units = Units(self.children)
-        self.disks_at = self.units_at = 0.0
+        self.slow_at = 0.0
         self.files = {
             "stat": ProcFile(self.proc + "/stat", b"\nintr"),
             "meminfo": ProcFile(self.proc + "/meminfo", b"SwapFree"),
             "loadavg": ProcFile(self.proc + "/loadavg", b"\n"),
             "netdev": ProcFile(self.proc + "/net/dev"),
             "diskstats": ProcFile(self.proc + "/diskstats"),
+            "uptime": ProcFile(self.proc + "/uptime", b"\n"),
+            "statm": ProcFile(self.proc + "/self/statm", b"\n"),
         }
-        self.uptime_file = ProcFile(self.proc + "/uptime", b"\n")
-        self.statm = ProcFile(self.proc + "/self/statm", b"\n")
         self.gpus = Gpus(self.note, self.need_pynvml)
-        self.ears = (0, self.gpus.wake)
+        self.poll = select.poll()
+        self.poll.register(0, select.POLLIN)
+        self.poll.register(self.gpus.wake, select.POLLIN)
+        self.flushing = False
         self.requests = Requests(self.proc, self.users, self.children, self.answer)
 
     # --- its own word ---
@@ -2179,49 +2459,23 @@ class Agent(object):
         os.set_blocking(0, False)
         os.set_blocking(1, False)
         self.alive()
-        self.disks_at = self.units_at = time.monotonic()
-        self.disks.refresh()
-        self.units.refresh()
+        self.slow_work(time.monotonic())
         self.disks.idle.wait(0.05)  # sizes are in the first sample unless a file system is slow
         self.loop()
 
-    def loop(self):
-        """Ticks on an absolute schedule; GPUs are asked at the tick and waited for a little."""
-        next_at = time.monotonic()
-        emit_at = None
-        monotonic = time.monotonic
-        while True:
-            now = monotonic()
-            if now > self.deadline:
-                self.die()
-            if emit_at is None and now >= next_at:
-                self.slow_work(now)
-                self.gpus.kick(self.wants_processes(now))
-                emit_at = now + min(0.25, self.interval_s / 2)
-                next_at += self.interval_s
-                if next_at < now:  # suspended or starved: go on from here, without a burst
-                    next_at = now + self.interval_s
-            if emit_at is not None and (now >= emit_at or not self.gpus.pending):
-                emit_at = None
-                self.tick()
-            wait = (next_at if emit_at is None else emit_at) - monotonic()
-            changed = self.serve(max(0.0, min(wait, self.deadline - now + 0.01)))
-            if changed:
-                next_at = min(next_at, time.monotonic() + self.interval_s)
-
-    def serve(self, wait_s):
-        """Wait for requests, room on stdout and the GPU thread; True when the interval was changed."""
-        before = self.interval_s
-        readable, writable, _ = select.select(self.ears, (1,) if self.out else (), (), wait_s)
-        if self.gpus.wake in readable:
-            os.read(self.gpus.wake, 4096)
-        if writable:
-            self.flush()
-        if 0 in readable:
+    def serve(self, fd):
+        """Do what one end that is ready asks for."""
+        if fd == 0:
             self.read_requests()
+        elif fd == 1:
+            self.flush()
+        elif fd == self.kmsg.fd:  # read at the next tick, however much comes until then
+            self.poll.unregister(fd)
+            self.kmsg.news = True
+        else:
+            os.read(fd, 4096)
         if self.answers:
             self.send_answers()
-        return before != self.interval_s
 
     def read_requests(self):
         try:
@@ -2258,6 +2512,7 @@ class Agent(object):
                 self.alive()
             elif verb == b"p":
                 self.every_tick = words[1] == b"1"
+                self.slow_at = 0.0
             elif verb == b"i":
                 self.interval_s = clamp(float(words[1]), 0.05, 3600.0, self.interval_s)
             elif verb == b"m":
@@ -2280,113 +2535,11 @@ class Agent(object):
     def send(self, line):
         self.out += encode(line)
 
-    def flush(self):
-        try:
-            sent = os.write(1, self.out)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.die()
-        self.out = self.out[sent:]
-
     def send_answers(self):
         """One after the other, each when the watcher has taken what came before: samples are not held up by many."""
         while self.answers and not self.out:
             self.send(self.answers.popleft())
             self.flush()
-
-    def tick(self):
-        """Write one sample and what else is due; nothing when the watcher has not taken the last one yet."""
-        if self.out:
-            return
-        self.say_hello()
-        try:
-            self.send(self.sample())
-        except Exception as error:
-            self.note("sample", "%s: %s" % (type(error).__name__, error))
-        if self.wants_processes(time.monotonic()):
-            try:
-                self.process_list()
-            except Exception as error:
-                self.note("processes", "%s: %s" % (type(error).__name__, error))
-        while self.note_lines:
-            self.send(self.note_lines.popleft())
-        self.flush()
-
-    def slow_work(self, now):
-        if now - self.disks_at >= DISKS_S:
-            self.disks_at = now
-            self.disks.refresh()
-        if now - self.units_at >= UNITS_S:
-            self.units_at = now
-            self.units.refresh()
-
-    def raw(self):
-        """The readings ``Host.fields`` wants."""
-        out = {}
-        for name, file in self.files.items():
-            try:
-                out[name] = file.read()
-            except OSError as error:
-                out[name] = reason_of(error)
-        return out
-
-    def uptime_s(self):
-        return float(self.uptime_file.read().split()[0])
-
-    def sample(self):
-        """One sample line."""
-        now_s = time.clock_gettime(self.boot_clock)
-        fields = self.host.fields(self.raw(), now_s, self.disks.view())
-        missing = fields["missing"]
-        try:
-            uptime = self.uptime_s()
-        except (OSError, ValueError, IndexError):
-            uptime = round(now_s, 2)
-        rows, reason = self.gpus.view(max(3.0, 3 * self.interval_s))
-        if reason:
-            missing["gpus"] = reason
-        try:
-            self.kmsg.read()
-        except Exception as error:
-            self.kmsg.reason = "error"
-            self.note("kmsg", "%s: %s" % (type(error).__name__, error))
-        events = self.kmsg.events
-        if self.kmsg.reason:
-            missing["xid_events"] = self.kmsg.reason
-            events = None
-        own = self.own_use(fields["interval_s"], missing)
-        echo = None
-        if self.echo is not None:
-            echo = [self.echo[0], int((time.monotonic() - self.echo[1]) * 1000)]
-        seq, self.seq = self.seq, self.seq + 1
-        return sample_line(seq, uptime, fields.pop("cpu"), fields.pop("memory"), own, echo=echo, gpus=rows,
-                           xid_events=events, **fields)  # fmt: skip
-
-    def own_use(self, interval_s, missing):
-        """[cpu_pct, rss_bytes] of this process, its ended children included."""
-        ended = self.children.ended
-        if ended != self.ended:
-            use = resource.getrusage(resource.RUSAGE_CHILDREN)
-            self.ended, self.ended_cpu_s = ended, use.ru_utime + use.ru_stime
-        spent = time.process_time() + self.ended_cpu_s
-        before, self.cpu_before = self.cpu_before, spent
-        cpu = rss = None
-        if before is None or not interval_s:
-            missing["agent.cpu_pct"] = "not_yet"
-        else:
-            cpu = round((spent - before) * 100.0 / interval_s, 3)
-        try:
-            rss = int(self.statm.read().split()[1]) * PAGE_BYTES
-        except (OSError, ValueError, IndexError):
-            missing["agent.rss_bytes"] = "error"
-        return [cpu, rss]
-
-    def wants_processes(self, now):
-        """Whether a process list is due: the second sample, then every 30 s, or every tick on request."""
-        if self.seq == 0:
-            return False
-        return self.every_tick or self.processes_at is None or now - self.processes_at >= self.processes_s - 0.01
 
     def process_list(self):
         """Scan, and write the list; the very first scan is only what the second is compared with."""
@@ -2396,7 +2549,7 @@ class Agent(object):
         ranked = self.table.rank(scan, now_s)
         if first:
             return
-        self.processes_at = time.monotonic()
+        self.processes_at = time.monotonic() + self.processes_s - 0.01
         missing = {"top": "timeout"} if late else {}
         top = [[pid, user_of(pid, self.users, self.proc), name, cpu, rss] for pid, name, cpu, rss in ranked[:MAX_TOP]]
         self.send(processes_line(total, top, self.gpu_processes(scan, missing), missing))
@@ -2421,9 +2574,7 @@ class Agent(object):
         return rows
 
     def say_hello(self):
-        """Send a hello at first and whenever it changed."""
-        if self.hello is not None and not self.gpus.changed and not self.units.changed:
-            return
+        """Send a hello where it changed."""
         self.gpus.changed = self.units.changed = False
         try:
             line = self.hello_now()

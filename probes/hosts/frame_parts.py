@@ -74,7 +74,7 @@ class Mounts:
             self._sizes[found.group(4)] = (total, used, now_s)
 
     def view(self, now_s: float) -> list[tuple[str, str, str, int | None, int | None, str | None]] | str:
-        """Rows for ``agent.Host.fields``, or a reason."""
+        """Rows for ``agent.Host.sample``, or a reason."""
         if self._entries is None:
             return "not_yet"
         if self._asked_s is None:

@@ -17,8 +17,8 @@ from probes.hosts import agent
 from probes.hosts.frame_answers import Asked
 from probes.hosts.frame_gpus import GpuFrames
 from probes.hosts.frame_parts import Mounts, Procs, Units, Xids, uptime_of
-from probes.hosts.protocol import LineError
-from probes.model import Hello, Line, Missing, Note, Sample
+from probes.hosts.protocol import LineError, decode
+from probes.model import Hello, Line, Missing, Note
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -133,9 +133,7 @@ class FrameDecoder:
             for name in _PARTS.values()
         }
         self._parts = {}
-        fields = self._host.fields(parts, now, self._mounts.view(now))
-        missing: Missing = fields["missing"]
-        interval: float | None = fields["interval_s"]
+        fields, more, missing = self._host.sample(parts, now, self._mounts.view(now))
         limit = max(3.0, 3 * self._interval_s())
         gpus, why = self._gpus.view(now, limit, has_smi=self._facts.get("smi") != "no")
         if why is not None:
@@ -143,11 +141,12 @@ class FrameDecoder:
         events, why = self._xids.view()
         if why is not None:
             missing["xid_events"] = why
-        own = self._own_use(interval, missing)
+        own = self._own_use(None if self._host.why else self._host.passed_us / 1e6, missing)
         echo = None if self._echo is None else (self._echo[0], round(max(now - self._echo[1], 0.0) * 1000))
         seq, self._seq = self._seq, self._seq + 1
-        line = agent.sample_line(seq, now, fields.pop("cpu"), fields.pop("memory"), own, echo=echo, **fields)
-        sample = msgspec.convert(line, Sample)
+        uptime, use, beat, reasons = (agent.to_json(value) for value in (now, own, echo, missing))
+        text = agent.sample_text(seq, uptime, fields, more, use, beat, (), None, reasons)
+        sample = decode(text.encode("ascii"))
         sample = _cleaned(msgspec.structs.replace(sample, gpus=gpus, xid_events=events))
         hello = self._hello_now()
         if hello is None or hello == self._hello:

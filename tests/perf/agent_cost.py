@@ -60,8 +60,9 @@ def ended_children_s(pid: int) -> float:
 
 def payload_of(source: str) -> bytes:
     """What the watcher would send to a host, with another source of the agent."""
+    parts = re.split("^(?=# --- )", source, flags=re.MULTILINE)
     body = zlib.compress(
-        f"for part in {re.split('^(?=# --- )', source, flags=re.MULTILINE)!r}:exec(part)\n"
+        f"for part in {parts!r}:exec(compile(part,'agent','exec',0,True,2))\n"
         f"main({{'interval_s':1.0,'watchdog_s':15.0,'processes_s':1e9}})\n".encode()
     )
     return b"%d\n" % len(body) + body

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+from fractions import Fraction
 
 import msgspec
 from hypothesis import example, given, settings
@@ -85,7 +87,7 @@ def test_no_report_crashes(lines: list[str]) -> None:
 
 @given(st.binary(max_size=300))
 def test_no_bytes_crash_the_proc_parsers_in_another_way_than_they_say(data: bytes) -> None:
-    for parse in (agent.parse_stat, agent.parse_net, agent.parse_diskstats, agent.parse_process):
+    for parse in (agent.parse_stat, agent.parse_net, agent.parse_diskstats, agent.parse_process, agent.parse_loadavg):
         with contextlib.suppress(ValueError, IndexError):
             parse(data)
     agent.parse_meminfo(data)
@@ -107,10 +109,10 @@ def test_whatever_proc_says_a_sample_comes_out_and_every_null_has_a_reason(
     first: dict[str, bytes | str], second: dict[str, bytes | str], now: float
 ) -> None:
     host = agent.Host(lambda _layer, _text: None)
-    host.fields(first, 1.0, "not_yet")
-    fields = host.fields(second, now, [("/", "/dev/sda", "8:0", None, None, "error")])
-    line = agent.sample_line(1, 1.0, fields.pop("cpu"), fields.pop("memory"), [None, None], **fields)
-    sample = decode(agent.encode(line).rstrip())
+    host.sample(first, 1.0, "not_yet")
+    fields, more, missing = host.sample(second, now, [("/", "/dev/sda", "8:0", None, None, "error")])
+    text = agent.sample_text(1, "1.0", fields, more, "[null,null]", "null", (), None, agent.to_json(missing))
+    sample = decode(text.encode("ascii"))
     assert isinstance(sample, model.Sample)
     for name in ("cpu", "memory"):
         part = getattr(sample, name)
@@ -126,16 +128,21 @@ counters = st.lists(st.integers(0, 10**6), min_size=8, max_size=8)
 
 @given(counters, counters)
 def test_a_share_is_a_percentage_or_nothing(one: list[int], two: list[int]) -> None:
-    def reading(values: list[int]) -> tuple[int, int]:
-        text = ("cpu " + " ".join(map(str, values)) + "\n").encode()
-        _, busy, total = agent.parse_stat(text)[0]
-        return busy, total
+    def text(values: list[int]) -> bytes:
+        return ("cpu " + " ".join(map(str, values)) + "\ncpu0 1 0 0 1 0 0 0 0\n").encode()
 
-    value = agent.share(reading(one), reading(two))
-    assert value is None or 0 <= value <= 100
-    busy = sum(two) - sum(one) - (two[3] + two[4] - one[3] - one[4])
-    if value is not None:
-        assert value == round(100 * busy / (sum(two) - sum(one)), 1)
+    host = agent.Host(lambda _layer, _text: None)
+    nothing = dict.fromkeys(("meminfo", "loadavg", "netdev", "diskstats"), "denied")
+    host.sample({**nothing, "stat": text(one)}, 1.0, "not_yet")
+    fields, _, missing = host.sample({**nothing, "stat": text(two)}, 2.0, "not_yet")
+    value = json.loads("{" + fields + "}")["cpu"][1]
+    total = sum(two) - sum(one)
+    busy = total - (two[3] + two[4] - one[3] - one[4])
+    if value is None:
+        assert missing["cpu.utilization_pct"] == "error"
+        assert total <= 0 or not 0 <= busy <= total
+    else:
+        assert abs(Fraction(str(value)) - Fraction(100 * busy, total)) <= Fraction(1, 20)
 
 
 @given(

@@ -10,12 +10,16 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from probes.hosts import agent, bootstrap
 from probes.model import Hello, Note, Processes, Sample
 from tests.support.agent_run import AgentRun, session_members, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -166,6 +170,27 @@ def test_xid_events_are_read_and_bounded(tmp_path: Path) -> None:
         sample = run.wait(Sample)
     assert sample.xid_events is not None
     assert [(event.uptime_s, event.pci, event.code) for event in sample.xid_events] == [(12.5, "0000:3b:00", 79)]
+
+
+def test_what_comes_later_in_the_kernel_log_is_seen_however_often(tmp_path: Path) -> None:
+    log = tmp_path / "kmsg"
+    os.mkfifo(log)
+    writer = os.open(
+        log, os.O_RDWR
+    )  # a pipe says "nothing yet" as the log does, and hands out what was written at once
+    try:
+        with local(kmsg=str(log)) as run:
+            assert run.wait(Sample).xid_events == ()
+            for seen, code in ((1, 79), (2, 31), (3, 48)):
+                os.write(writer, b"4,7,12500000,-;NVRM: Xid (PCI:0000:3b:00): %d, pid=1, text\n" % code)
+                sample = run.wait(Sample, lambda sample, seen=seen: len(sample.xid_events or ()) == seen)
+                assert sample.xid_events is not None
+                assert sample.xid_events[-1].code == code
+            os.write(writer, b"6,1,1,-;usb 1-1: new device\n")
+            later = run.wait(Sample, after=len(run.all(Sample)) + 2)
+            assert [event.code for event in later.xid_events or ()] == [79, 31, 48]
+    finally:
+        os.close(writer)
 
 
 def test_a_log_that_may_not_be_read_is_never_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,6 +363,48 @@ def test_a_denied_docker_is_said(tmp_path: Path) -> None:
             Hello, lambda hello: "not_yet" not in hello.missing.values() or hello.missing.get("units") == "denied"
         )
     assert "denied" in (hello.missing.get("units"), hello.missing.get("units.docker"))
+
+
+class Asked(agent.Units):
+    """Units whose signs are a test's, and that never ask anybody."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(set())
+        self.SIGNS = (str(folder),)
+
+
+def asks(units: agent.Units, until_s: int, *, watched: bool = False, at: dict[int, Callable[[], object]]) -> list[int]:
+    """When it would ask, looked at every ten seconds; ``at``: what happens before the look of that second."""
+    found = []
+    for now in range(0, until_s + 1, 10):
+        at.get(now, lambda: None)()
+        if units.due(float(now), watched):
+            found.append(now)
+    return found
+
+
+def test_docker_and_systemctl_are_asked_every_five_minutes_and_after_a_change(tmp_path: Path) -> None:
+    assert asks(Asked(tmp_path), 700, at={}) == [0, 300, 600]
+    # a unit came: at once, and when it has settled
+    assert asks(Asked(tmp_path), 500, at={100: (tmp_path / "a").mkdir}) == [0, 100, 160, 460]
+    # never more than once a minute
+    assert asks(Asked(tmp_path), 130, at={20: (tmp_path / "b").mkdir, 70: (tmp_path / "c").mkdir}) == [0, 60, 120]
+    assert asks(Asked(tmp_path), 180, watched=True, at={}) == [0, 60, 120, 180]
+    assert asks(Asked(tmp_path / "none"), 300, at={}) == [0, 300]
+
+
+def test_the_sizes_of_disks_are_the_same_list_until_something_changed(tmp_path: Path) -> None:
+    proc = FakeProc(tmp_path)
+    disks = agent.Disks(str(tmp_path))
+    disks.refresh()
+    assert disks.idle.wait(20)
+    rows = disks.view()
+    assert [row[0] for row in rows] == ["/"]
+    assert disks.view() is rows
+    proc.write("self/mountinfo", "")
+    disks.refresh()
+    assert disks.idle.wait(20)
+    assert disks.view() == []
 
 
 # --- death ---

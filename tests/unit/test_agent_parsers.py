@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -44,10 +45,17 @@ class Notes(list[tuple[str, str]]):
 MOUNTS = [("/", "/dev/sda1", "8:1", 5000, 1000, None)]
 
 
-def two(first: dict[str, bytes | str], second: dict[str, bytes | str], seconds: float = 2.0) -> dict[str, object]:
+def fields(host: Any, readings: dict[str, bytes | str], now_s: float, mounts: Any) -> dict[str, Any]:
+    """The fields of a sample, its JSON read again."""
+    text, more, missing = host.sample(readings, now_s, mounts)
+    found = json.loads("{" + text + "}")
+    return {**found, "cpu": found["cpu"] + json.loads(more), "missing": missing}
+
+
+def two(first: dict[str, bytes | str], second: dict[str, bytes | str], seconds: float = 2.0) -> dict[str, Any]:
     host = agent.Host(Notes())
-    host.fields(first, 100.0, MOUNTS)
-    return host.fields(second, 100.0 + seconds, MOUNTS)
+    fields(host, first, 100.0, MOUNTS)
+    return fields(host, second, 100.0 + seconds, MOUNTS)
 
 
 # --- CPU ---
@@ -62,7 +70,7 @@ def test_cpu_counts_iowait_as_idle_and_guest_once() -> None:
 
 
 def test_a_first_reading_has_no_shares_and_says_not_yet() -> None:
-    got = agent.Host(Notes()).fields(raw(), 100.0, MOUNTS)
+    got = fields(agent.Host(Notes()), raw(), 100.0, MOUNTS)
     assert got["cpu"] == [2, None, 0.5, 1.25, 2.0, None]
     assert got["interval_s"] is None
     assert {name: got["missing"][name] for name in ("cpu.utilization_pct", "cpu.per_core_pct", "interval_s")} == {
@@ -95,7 +103,7 @@ def test_the_stat_of_an_old_kernel_has_fewer_columns() -> None:
 @pytest.mark.parametrize("bad", [b"", b"nonsense", b"cpu a b c d\n", b"cpu0 1 2 3 4\n"])
 def test_a_broken_stat_costs_the_cpu_only(bad: bytes) -> None:
     notes = Notes()
-    got = agent.Host(notes).fields(raw(stat=bad), 1.0, MOUNTS)
+    got = fields(agent.Host(notes), raw(stat=bad), 1.0, MOUNTS)
     assert got["cpu"] == [0, None, None, None, None, None]
     assert got["missing"]["cpu.utilization_pct"] == "error"
     assert got["missing"]["cpu.count"] == "error"
@@ -106,7 +114,7 @@ def test_a_broken_stat_costs_the_cpu_only(bad: bytes) -> None:
 @pytest.mark.parametrize("reason", ["denied", "unsupported"])
 def test_files_that_cannot_be_read_keep_their_reason(reason: str) -> None:
     names = ("stat", "meminfo", "loadavg", "netdev", "diskstats")
-    got = agent.Host(Notes()).fields(dict.fromkeys(names, reason), 1.0, reason)
+    got = fields(agent.Host(Notes()), dict.fromkeys(names, reason), 1.0, reason)
     missing = dict(got["missing"])
     assert missing.pop("interval_s") == "not_yet"
     assert set(missing.values()) == {reason}
@@ -119,14 +127,14 @@ def test_files_that_cannot_be_read_keep_their_reason(reason: str) -> None:
 
 
 def test_memory_used_is_total_less_available() -> None:
-    got = agent.Host(Notes()).fields(raw(), 1.0, MOUNTS)
+    got = fields(agent.Host(Notes()), raw(), 1.0, MOUNTS)
     kib = 1024
     assert got["memory"] == [1000 * kib, 600 * kib, 400 * kib, 200 * kib, 150 * kib]
 
 
 def test_a_kernel_without_memavailable_has_no_used_memory() -> None:
     old = MEMINFO.replace(b"MemAvailable:    400 kB\n", b"")
-    got = agent.Host(Notes()).fields(raw(meminfo=old), 1.0, MOUNTS)
+    got = fields(agent.Host(Notes()), raw(meminfo=old), 1.0, MOUNTS)
     assert got["memory"][:3] == [1000 * 1024, None, None]
     assert got["missing"]["memory.available_bytes"] == "unsupported"
     assert got["missing"]["memory.used_bytes"] == "unsupported"
@@ -150,7 +158,7 @@ def test_interfaces_are_bounded_virtual_ones_give_way_and_it_is_said() -> None:
     lines = [b"veth%d: 1 0 0 0 0 0 0 0 1 0" % n for n in range(100)]
     notes = Notes()
     data = NET + b"\n".join(lines) + b"\nbond0: 5 0 0 0 0 0 0 0 5 0\n"
-    got = agent.Host(notes).fields(raw(netdev=data), 1.0, MOUNTS)
+    got = fields(agent.Host(notes), raw(netdev=data), 1.0, MOUNTS)
     names = [row[0] for row in got["net"]]
     assert len(names) == agent.MAX_NET
     assert names[:3] == ["eth0", "eth0:1", "bond0"]
@@ -167,8 +175,8 @@ def test_disk_rates_count_sectors_of_512_bytes() -> None:
 def test_a_file_system_without_a_device_has_no_rates_and_one_that_hangs_no_sizes() -> None:
     host = agent.Host(Notes())
     rows = [("/nfs", "server:/x", "0:55", None, None, "timeout"), ("/", "overlay", "0:40", 10, 5, None)]
-    host.fields(raw(), 1.0, rows)
-    got = host.fields(raw(), 2.0, rows)["disks"]
+    fields(host, raw(), 1.0, rows)
+    got = fields(host, raw(), 2.0, rows)["disks"]
     rates = {"read_bytes_per_s": "unsupported", "write_bytes_per_s": "unsupported"}
     assert got[0] == [
         "/nfs",
@@ -184,8 +192,8 @@ def test_a_file_system_without_a_device_has_no_rates_and_one_that_hangs_no_sizes
 
 def test_rates_are_there_one_sample_after_the_mounts() -> None:
     host = agent.Host(Notes())
-    host.fields(raw(), 1.0, "not_yet")
-    assert host.fields(raw(), 2.0, MOUNTS)["disks"][0][4:] == [0.0, 0.0, {}]
+    fields(host, raw(), 1.0, "not_yet")
+    assert fields(host, raw(), 2.0, MOUNTS)["disks"][0][4:] == [0.0, 0.0, {}]
 
 
 MOUNTINFO = b"""20 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -393,15 +401,18 @@ def test_the_builders_make_lines_the_watcher_decodes() -> None:
         3, "GPU-x", "Name", {"power_w": 5.5, "throttle_reasons": ["gpu_idle"]}, {"fan_pct": "unsupported"}
     )
     lost = agent.lost_gpu(4, "GPU-y", None, "gpu_lost")
-    sample = agent.sample_line(
-        1, 10.5, [1, 50.0, 0.1, 0.2, 0.3, [50.0]], [4, 3, 1, 0, 0], [0.1, 1000], gpus=[gpu, lost], echo=[1, 20],
-        xid_events=[[1.0, "0000:3b:00", 79, "x"]], missing={},
-    )  # fmt: skip
-    decoded = decode(agent.encode(sample).rstrip())
+    host, more, _ = agent.Host(Notes()).sample(raw(), 1.0, MOUNTS)
+    xids = [[1.0, "0000:3b:00", 79, "x"]]
+    text = agent.sample_text(1, "10.5", host, more, "[0.1,1000]", "[1,20]", [gpu, lost], xids, '{"net":"error"}')
+    decoded = decode(text.encode("ascii"))
     assert isinstance(decoded, model.Sample)
     assert decoded.gpus[0].power_w == 5.5
     assert decoded.gpus[1].missing["name"] == "gpu_lost"
     assert all(getattr(decoded.gpus[1], field) is None for field in agent.GPU_FIELDS)
+    assert (decoded.seq, decoded.uptime_s, decoded.echo, decoded.agent) == (1, 10.5, (1, 20), model.AgentUse(0.1, 1000))
+    assert decoded.xid_events == (model.Xid(1.0, "0000:3b:00", 79, "x"),)
+    assert decoded.cpu == model.Cpu(2, None, 0.5, 1.25, 2.0, None)
+    assert decoded.missing == {"net": "error"}
     for built, kind in (
         (agent.hello_line("python", "h", units=[["docker", "a", "running", ""]]), model.Hello),
         (agent.processes_line(2, [[1, "root", "init", 0.0, 5]], None, {"gpu": "unsupported"}), model.Processes),

@@ -16,8 +16,9 @@ _NONCE = "a" * 16
 
 
 def _line(seq: int) -> bytes:
-    sample = agent.sample_line(seq, 5.0, [1, 2.0, 0.1, None, None, None], [None] * 5, [None, None], gpus=[], missing={})
-    return agent.encode(sample)
+    fields = '"cpu":[1,2.0,0.1],"memory":[null,null,null,null,null]'
+    text = agent.sample_text(seq, "5.0", fields, "[null,null,null]", "[null,null]", "null", (), None, "{}")
+    return text.encode("ascii") + b"\n"
 
 
 def _stream(fleet: Fleet, intake: Intake, host_id: str = "a") -> AgentStream:
