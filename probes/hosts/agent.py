@@ -44,6 +44,7 @@ DISKS_WATCHED_S = 10.0
 DISKS_OLD_S = 2 * DISKS_S + 3.0
 UNITS_S = 300.0
 UNITS_CHANGED_S = 60.0
+NO_DOCKER_S = 3600.0
 STATIC_S = 60.0
 NO_DRIVER_S = 600.0
 STUCK_S = 3.0
@@ -1280,11 +1281,12 @@ class Units(object):
     somebody looks, or when a unit or a container came or went, which folders of theirs show.
     """
 
-    SIGNS = ("/run/systemd/units", "/run/containerd/io.containerd.runtime.v2.task/moby")
+    SIGNS = ("/run/systemd/units", "/run/containerd/io.containerd.runtime.v2.task/moby", "/run/docker.sock")
 
     def __init__(self, children):
         self.asked_at = None
         self.signs = None
+        self.no_docker = None  # when docker said that it has no daemon, and the signs then
         self.news = 0  # how many times to ask because of a change: at once, and when it has settled
         self.children = children
         self.rows = None
@@ -1340,14 +1342,21 @@ class Units(object):
 
     def _docker(self):
         program = which("docker")
-        if program is None:
+        now = time.monotonic()
+        if program is None or (
+            self.no_docker is not None and self.no_docker[1] == self.signs and now - self.no_docker[0] < NO_DOCKER_S
+        ):
             return "unsupported"
+        signs, self.no_docker = self.signs, None
         status, out, err = run_program(
             [program, "ps", "-a", "--no-trunc", "--format", "{{.Names}}|{{.Status}}|{{.Image}}"], self.children
         )
         if status == 0:
             return parse_docker(out)
-        return "timeout" if status is None else docker_reason(err)
+        reason = "timeout" if status is None else docker_reason(err)
+        if reason == "unsupported":
+            self.no_docker = (now, signs)
+        return reason
 
     def _systemd(self):
         program = which("systemctl")

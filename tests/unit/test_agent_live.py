@@ -393,6 +393,32 @@ def test_docker_and_systemctl_are_asked_every_five_minutes_and_after_a_change(tm
     assert asks(Asked(tmp_path / "none"), 300, at={}) == [0, 300]
 
 
+def test_a_docker_without_a_daemon_is_not_started_again_before_something_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, signs = tmp_path / "programs", tmp_path / "signs"
+    signs.mkdir()
+    fake_program(
+        programs,
+        "docker",
+        f"echo >> {tmp_path}/asked; echo 'Cannot connect to the Docker daemon. Is the docker daemon running?' >&2; exit 1",
+    )
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    units = Asked(signs)
+
+    def ask(now_s: float) -> int:
+        assert units.due(now_s, watched=False)
+        units._work()
+        assert "unsupported" in (units.missing.get("units"), units.missing.get("units.docker"))
+        return len((tmp_path / "asked").read_text(encoding="ascii"))
+
+    assert [ask(0.0), ask(300.0), ask(600.0)] == [1, 1, 1]
+    (signs / "docker.sock").touch()
+    assert ask(900.0) == 2
+    monkeypatch.setattr(agent, "NO_DOCKER_S", 0.0)
+    assert ask(1200.0) == 3
+
+
 def test_the_sizes_of_disks_are_the_same_list_until_something_changed(tmp_path: Path) -> None:
     proc = FakeProc(tmp_path)
     disks = agent.Disks(str(tmp_path))
