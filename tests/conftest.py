@@ -34,6 +34,14 @@ def _missing(need: str) -> str | None:
     return None if find_program(need) else f"needs {need}"
 
 
+#: tests that wait for real time-outs: they begin first, so that a run does not end by waiting for one of them
+_LONG = ("test_eight_nodes_of", "test_efficiency_is_measured", "test_a_frozen_watcher")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.name.startswith(_LONG))
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("needs"):
         for need in marker.args:

@@ -230,6 +230,8 @@ class HostSession:
                 return AgentError("closed by hand", layer="hand")
             finally:
                 self._starting = None
+            if self._wake.is_set():  # poked at the very moment when the attempt succeeded: its timeout came too late
+                return AgentError("closed by hand", layer="hand")
             if self._watch_processes:
                 stream.request(b"p 1\n")
             return await stream.ended

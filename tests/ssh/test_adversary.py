@@ -19,6 +19,7 @@ from probes.hosts import agent
 from probes.hosts.handshake import Handshake
 from probes.hosts.keys import KeyRing
 from probes.hosts.known_hosts import Trusted
+from probes.hosts.session import HostSession
 from probes.hosts.ssh_config import DialPlan
 from probes.hosts.stream import AgentStream
 from probes.judge.condition import condition
@@ -179,10 +180,31 @@ async def test_pausing_while_connecting_stops_the_attempt(tmp_path: Path, keys: 
             async with watching(settings_for(server.host(), intervals=slow)) as watch:
                 await watch.until(lambda r, p=phase: r.link.layer == p or r.samples)
                 watch.supervisor.pause("fake")
-                record = await watch.until(lambda r: r.link.state is LinkState.PAUSED, limit_s=5)
+                record = await watch.until(lambda r: r.link.state is LinkState.PAUSED)
                 seen = record.samples
                 watch.supervisor.resume("fake")
-                await watch.until(lambda r, s=seen: r.samples > s, limit_s=10)
+                await watch.until(lambda r, s=seen: r.samples > s)
+
+
+async def test_a_pause_at_the_moment_of_success_is_kept(
+    tmp_path: Path, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, started = HostSession._start, 0
+
+    async def start_and_be_paused(session: HostSession) -> Any:
+        nonlocal started
+        stream = await start(session)
+        started += 1
+        if started == 1:
+            session.pause()  # nothing is awaited between this and the end of the attempt
+        return stream
+
+    monkeypatch.setattr(HostSession, "_start", start_and_be_paused)
+    async with FakeHost(tmp_path, keys) as server, watching(settings_for(server.host())) as watch:
+        await watch.until(lambda r: r.link.state is LinkState.PAUSED)
+        watch.supervisor.resume("fake")
+        await watch.until(lambda r: r.link.state is LinkState.LIVE and r.samples)
+    assert started == 2
 
 
 async def test_a_host_that_never_answers_the_command_can_be_paused_and_is_named(tmp_path: Path, keys: Keys) -> None:

@@ -86,7 +86,9 @@ async def test_the_figures_of_a_command(server: RealSshd) -> None:
     assert totals["baseline_true"] > 0
     assert 0 < totals["commands_per_s"] < 10
     assert totals["leftovers"] == 0
-    assert not children_of(server.pid)
+    async with asyncio.timeout(10):  # sshd's own process for the connection ends a moment after it
+        while children_of(server.pid):
+            await asyncio.sleep(0.02)
 
 
 async def test_concurrency_beyond_the_limit_of_sessions(tmp_path: Path, keys: Keys) -> None:

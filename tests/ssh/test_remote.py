@@ -389,7 +389,9 @@ async def test_a_forced_command_is_named(tmp_path: Path, keys: Keys) -> None:
         async with ssh_context(server.host()) as context:
             remote = Remote(context, SHORT)
             opening = asyncio.create_task(remote.open())
-            await asyncio.sleep(1)
+            async with asyncio.timeout(15):  # until it has said what it is there for
+                while (session := remote._keeper._session) is None or "backups" not in session.said:
+                    await asyncio.sleep(0.02)
             cut(server)
             with pytest.raises(BenchError) as caught:
                 await opening

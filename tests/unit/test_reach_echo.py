@@ -141,7 +141,7 @@ def test_only_replies_to_our_own_requests_count() -> None:
             b"",
             header,
             header + ours[:-1],
-            header + ours[:-1] + b"?",
+            header + ours[:-1] + bytes([ours[-1] ^ 1]),
             bytes([8]) + header[1:] + ours,
             header + (7).to_bytes(2, "big") + asked._token,
             bytes([0x4F]) + bytes(30),
