@@ -122,7 +122,10 @@ class Memory(Struct, frozen=True, array_like=True, gc=False):
 
 
 class Disk(Struct, frozen=True, array_like=True, gc=False):
-    """One mounted block file system. Source: statvfs and /proc/diskstats."""
+    """One mounted block file system. Source: statvfs and /proc/diskstats.
+
+    Sizes are up to 30 s older than the sample, 10 s while somebody looks at the host; rates are the sample's own.
+    """
 
     mount: Text
     device: Text
@@ -235,7 +238,10 @@ class Processes(Struct, frozen=True, gc=False, tag_field="t", tag="p"):
 
 
 class Unit(Struct, frozen=True, array_like=True, gc=False):
-    """One container or systemd unit. ``kind``: docker | systemd; ``state`` in the tool's own word."""
+    """One container or systemd unit. ``kind``: docker | systemd; ``state`` in the tool's own word.
+
+    Asked every five minutes, every minute while somebody looks at the host, and after a unit or container came or went.
+    """
 
     kind: Text
     name: Text
