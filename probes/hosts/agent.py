@@ -1021,6 +1021,7 @@ class Kmsg(object):
             if event is not None:
                 self.events.append(event)
                 del self.events[:-MAX_XIDS]
+        self.news = True  # the bound, not the end: go on at the next tick
 
 
 class Disks(object):

@@ -193,6 +193,19 @@ def test_what_comes_later_in_the_kernel_log_is_seen_however_often(tmp_path: Path
         os.close(writer)
 
 
+def test_a_log_that_is_longer_than_the_bound_is_read_in_pieces(tmp_path: Path) -> None:
+    log = agent.Kmsg(str(tmp_path / "kmsg"))
+    log.FIRST_RECORDS = log.TICK_RECORDS = 1  # a plain file is handed out 8 KiB at a time
+    (tmp_path / "kmsg").write_bytes(b"4,7,12500000,-;NVRM: Xid (PCI:0000:3b:00): 79, pid=1, text\n" + b" " * 10_000)
+    log.news = False
+    log.read()
+    assert (log.news, log.reason, len(log.events)) == (True, "not_yet", 1)
+    for _ in range(2):
+        log.news = False
+        log.read()
+    assert (log.news, log.reason, len(log.events)) == (False, None, 1)
+
+
 def test_a_log_that_may_not_be_read_is_never_no_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object) -> int:
         raise PermissionError(errno.EPERM, "Operation not permitted")
