@@ -87,6 +87,10 @@ class RealSshd:
         self.known_hosts.write_text(f"[{address}]:{self.port} {public}\n")
         authorized = folder / "authorized_keys"
         authorized.write_text(f"{options + ' ' if options else ''}{keys.public_line}\n")
+        # not the account's own: what its start files do is not ours to test, and may be slow or take a lock
+        self.home = folder / "home"
+        self.home.mkdir(exist_ok=True)
+        own_home = "" if "SetEnv" in extra else f"Match User {getpass.getuser()}\nSetEnv HOME={self.home}"
         self.log = folder / "sshd.log"
         config = folder / "sshd_config"
         self._enter = tuple(word.replace("{config}", str(config)) for word in enter)
@@ -107,6 +111,7 @@ UsePAM no
 PrintMotd no
 LogLevel VERBOSE
 {match}
+{own_home}
 """
         )
         self._config = config
