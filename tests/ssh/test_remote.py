@@ -458,7 +458,9 @@ async def test_many_at_once_on_one_core(tmp_path: Path, keys: Keys) -> None:
     try:
         with RealSshd(tmp_path / "sshd", keys) as server:
             async with remote_on(server.host(), Pace()) as remote:
-                ended = await asyncio.gather(*(remote.run(Program(f"sleep 2; echo {at}; exit {at}")) for at in range(20)))
+                ended = await asyncio.gather(
+                    *(remote.run(Program(f"sleep 2; echo {at}; exit {at}")) for at in range(20))
+                )
                 assert [one.exit_code for one in ended] == list(range(20))
                 assert [one.stdout.head for one in ended] == [f"{at}\n".encode() for at in range(20)]
                 assert len(remote.connect_auth_s) == 3  # ten sessions each, the keeper's among them
