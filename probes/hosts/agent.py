@@ -177,14 +177,27 @@ def parse_net(data):
     return out
 
 
-def parse_diskstats(data):
-    """/proc/diskstats: {(major, minor): (bytes read, bytes written)}, as bytes; a sector there is 512 bytes."""
+def parse_diskstats(data, wanted=None):
+    """/proc/diskstats: {(major, minor): (bytes read, bytes written)}, as bytes; a sector there is 512 bytes.
+
+    ``wanted``: the numbers of interest, of all that there are; None: all.
+    """
     out = {}
     for line in data.split(b"\n"):
-        fields = line.split(None, 10)
-        if len(fields) >= 10:
-            out[fields[0], fields[1]] = (int(fields[5]) * 512, int(fields[9]) * 512)
+        fields = line.split(None, 2)
+        if len(fields) < 3:
+            continue
+        numbers = (fields[0], fields[1])
+        if wanted is None or numbers in wanted:
+            fields = fields[2].split(None, 8)
+            if len(fields) >= 8:
+                out[numbers] = (int(fields[3]) * 512, int(fields[7]) * 512)
     return out
+
+
+def less(whole, part):
+    """A difference that is not below nothing; None where either is not known."""
+    return None if whole is None or part is None else max(whole - part, 0)
 
 
 def tenths(part, whole):
@@ -215,6 +228,7 @@ class Host(object):
         self.disk_before = {}
         self.disk_mounts = None
         self.disk_heads = ()
+        self.disk_wanted = ()
 
     def sample(self, raw, now_s, mounts):
         """(JSON of the fields interval_s, cpu, memory, disks, net; of the cpu's second part; missing) of a sample.
@@ -306,61 +320,43 @@ class Host(object):
 
     def _memory(self, raw, missing):
         data = raw["meminfo"]
-        found = {}
-        reason = "unsupported"  # kernels before 3.14 have no MemAvailable
+        found, reason = {}, data
         if isinstance(data, bytes):
-            found = parse_meminfo(data)
-            if len(found) == 4:
-                total, available = found["MemTotal"], found["MemAvailable"]
-                swap, free = found["SwapTotal"], found["SwapFree"]
-                return "[%d,%d,%d,%d,%d]" % (total, max(total - available, 0), available, swap, max(swap - free, 0))
-        else:
-            reason = data
+            found, reason = parse_meminfo(data), "unsupported"  # kernels before 3.14 have no MemAvailable
         total, available = found.get("MemTotal"), found.get("MemAvailable")
         swap, free = found.get("SwapTotal"), found.get("SwapFree")
-        row = [
-            total,
-            None if total is None or available is None else max(total - available, 0),
-            available,
-            swap,
-            None if swap is None or free is None else max(swap - free, 0),
-        ]
+        row = (total, less(total, available), available, swap, less(swap, free))
+        if None not in row:
+            return "[%d,%d,%d,%d,%d]" % row
         for at, name in enumerate(MEMORY_FIELDS):
             if row[at] is None:
                 missing["memory." + name] = reason
         return to_json(row)
 
     def _disks(self, raw, missing, mounts):
-        data = raw["diskstats"]
-        counters, broken = {}, None
-        if isinstance(data, bytes):
-            counters = parse_diskstats(data)
-        else:
-            broken = data
+        data, wanted = raw["diskstats"], None
+        if isinstance(mounts, list):
+            if mounts is not self.disk_mounts:
+                self.disk_mounts, self.disk_heads = mounts, [disk_head(row) for row in mounts]
+                self.disk_wanted = {numbers for _, numbers, _ in self.disk_heads}
+            wanted = self.disk_wanted
+        counters, broken = {}, data
+        if isinstance(data, bytes):  # all of them as long as there are no mounts: rates are there one sample after
+            counters, broken = parse_diskstats(data, wanted), None
         before, self.disk_before = self.disk_before, counters
-        if not isinstance(mounts, list):
+        if wanted is None:
             missing["disks"] = mounts
             return ""
-        if mounts is not self.disk_mounts:
-            self.disk_heads = [disk_head(row) for row in mounts]
-            self.disk_mounts = mounts
-        rows, passed = [], self.passed_us
+        rows = []
         for head, numbers, absent in self.disk_heads:
-            now, old, reason = counters.get(numbers), before.get(numbers), self.why
+            now = counters.get(numbers)
             if now is None:
-                reason = broken or "unsupported"
-            elif not reason:
-                if old is None:
-                    reason = "not_yet"
-                elif now[0] < old[0] or now[1] < old[1]:
-                    reason = "error"
-                else:
-                    read, written = (
-                        tenths((now[0] - old[0]) * 1000000, passed),
-                        tenths((now[1] - old[1]) * 1000000, passed),
-                    )
-                    rows.append("%s%s,%s,%s]" % (head, read, written, absent))
-                    continue
+                rates, reason = None, broken or "unsupported"
+            else:
+                rates, reason = self._rates(before.get(numbers), now)
+            if rates:
+                rows.append("%s%s,%s]" % (head, rates, absent))
+                continue
             both = dict(json.loads(absent), read_bytes_per_s=reason, write_bytes_per_s=reason)
             rows.append("%snull,null,%s]" % (head, to_json(both)))
         return ",".join(rows)
@@ -375,26 +371,25 @@ class Host(object):
         if names != self.net_names:
             self._name_nets(names)
         before, self.net_before = self.net_before, counters
-        rows, passed = [], self.passed_us
+        rows = []
         for name, head in self.net_heads:
-            now, old, reason = counters[name], before.get(name), self.why
-            if not reason:
-                if old is None:
-                    reason = "not_yet"
-                elif now == old:  # most of many interfaces are idle
-                    rows.append(head + "0.0,0.0,{}]")
-                    continue
-                elif now[0] < old[0] or now[1] < old[1]:
-                    reason = "error"
-                else:
-                    received, sent = (
-                        tenths((now[0] - old[0]) * 1000000, passed),
-                        tenths((now[1] - old[1]) * 1000000, passed),
-                    )
-                    rows.append("%s%s,%s,{}]" % (head, received, sent))
-                    continue
+            rates, reason = self._rates(before.get(name), counters[name])
+            if rates:
+                rows.append("%s%s,{}]" % (head, rates))
+                continue
             rows.append('%snull,null,{"rx_bytes_per_s":"%s","tx_bytes_per_s":"%s"}]' % (head, reason, reason))
         return ",".join(rows)
+
+    def _rates(self, before, now):
+        """(JSON of two rates per second, None) between two pairs of counters, or (None, reason)."""
+        if self.why or before is None:
+            return None, self.why or "not_yet"
+        if now == before:  # most of many are idle
+            return "0.0,0.0", None
+        one, two, passed = (now[0] - before[0]) * 1000000, (now[1] - before[1]) * 1000000, self.passed_us
+        if one < 0 or two < 0:
+            return None, "error"
+        return tenths(one, passed) + "," + tenths(two, passed), None
 
     def _name_nets(self, names):
         """Choose which interfaces have a row, and in which order."""
@@ -1067,7 +1062,8 @@ class Disks(object):
             table = slurp(self.path)
             if table != self.table:
                 self.mounts, self.table, self.places = select_mounts(parse_mountinfo(table)), table, {}
-                self.version += 1
+                with self.lock:
+                    self.version += 1
             mounts = self.mounts
             self.failed = None
             for entry in mounts:

@@ -133,9 +133,14 @@ _SECTION: Final = re.compile(r"^(?=# --- )", re.MULTILINE)
 
 @lru_cache(maxsize=8)  # a fleet of a thousand hosts connects with one payload
 def _python_payload(settings: str) -> bytes:
+    return packed(_source("agent.py"), settings)
+
+
+def packed(source: str, settings: str) -> bytes:
+    """What is sent to run a source of the agent with ``settings``, a Python expression."""
     # compiled section by section: what the compiler needs at its peak stays with the process, 4 MB of 19 for the whole;
     # and without docstrings
-    sections = _SECTION.split(_source("agent.py"))
+    sections = _SECTION.split(source)
     load = f"for part in {sections!r}:exec(compile(part,'agent','exec',0,True,2))\nmain({settings})\n"
     body = zlib.compress(load.encode())
     return b"%d\n" % len(body) + body

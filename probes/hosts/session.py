@@ -44,6 +44,11 @@ PATIENT_RETRY_S: Final = 300.0
 _SETTLED_S: Final = 60.0
 
 
+def _by_hand() -> AgentError:
+    """Why a link ended that a person paused or renewed."""
+    return AgentError("closed by hand", layer="hand")
+
+
 class HostSession:
     """The life of one host's link. ``run`` is its task; the other methods are called on the same loop."""
 
@@ -133,7 +138,7 @@ class HostSession:
         if starting is not None:
             starting.reschedule(0.0)  # in the middle of connecting: that attempt ends here
         elif self._stream is not None:
-            self._stream.fail(AgentError("closed by hand", layer="hand"))
+            self._stream.fail(_by_hand())
 
     def apply(self, settings: Settings) -> None:
         """Take new intervals; a running agent is told its new pace."""
@@ -227,11 +232,11 @@ class HostSession:
             except TimeoutError:
                 if not attempt.expired():
                     raise
-                return AgentError("closed by hand", layer="hand")
+                return _by_hand()
             finally:
                 self._starting = None
             if self._wake.is_set():  # poked at the very moment when the attempt succeeded: its timeout came too late
-                return AgentError("closed by hand", layer="hand")
+                return _by_hand()
             if self._watch_processes:
                 stream.request(b"p 1\n")
             return await stream.ended

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import threading
 import time
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,6 +32,8 @@ from tests.perf.harness import descendants, machine, rss_bytes, show
 _BARE: Final = "import os,time\nline=b'x'*499+b'\\n'\nwhile 1:time.sleep(1);os.write(1,line)"
 _BEAT_S: Final = 5.0
 _SETTLE_S: Final = 5.0
+#: of the Python agent: no process lists
+_SETTINGS: Final = {"interval_s": 1.0, "watchdog_s": 15.0, "processes_s": 1e9}
 
 
 def clock_s(pid: int) -> float:
@@ -56,16 +56,6 @@ def ended_children_s(pid: int) -> float:
     """CPU of the children of a process that ended and were waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
-
-
-def payload_of(source: str) -> bytes:
-    """What the watcher would send to a host, with another source of the agent."""
-    parts = re.split("^(?=# --- )", source, flags=re.MULTILINE)
-    body = zlib.compress(
-        f"for part in {parts!r}:exec(compile(part,'agent','exec',0,True,2))\n"
-        f"main({{'interval_s':1.0,'watchdog_s':15.0,'processes_s':1e9}})\n".encode()
-    )
-    return b"%d\n" % len(body) + body
 
 
 class Bare:
@@ -139,8 +129,10 @@ class Child(Bare):
         if boot is None:
             raise RuntimeError("no marker")
         self.kind = boot.kind
-        extra = {"processes_s": 1e9} if boot.kind == "python" else {}
-        self._write(bootstrap.payload(boot.kind, 1.0, **extra) if source is None else payload_of(source))
+        extra = {"processes_s": _SETTINGS["processes_s"]} if boot.kind == "python" else {}
+        self._write(
+            bootstrap.payload(boot.kind, 1.0, **extra) if source is None else bootstrap.packed(source, repr(_SETTINGS))
+        )
         self._run(self._drain, self._beat)
 
     def _beat(self) -> None:
