@@ -252,7 +252,8 @@ class Unit(Struct, frozen=True, array_like=True, gc=False):
 class Hello(Struct, frozen=True, gc=False, tag_field="t", tag="h"):
     """What does not change while a host is up; sent first, and again when it changed.
 
-    ``mode``: ``python+nvml``, ``python`` (no NVIDIA driver), ``sh+nvidia-smi``, ``sh``.
+    ``mode``: ``python+nvml``, ``python`` (no NVIDIA driver), ``sh+nvidia-smi``, ``sh``. ``units_uptime_s`` is the
+    host's uptime when it was asked for its units; without units there is none, and the reason is theirs.
     """
 
     mode: Text
@@ -265,6 +266,7 @@ class Hello(Struct, frozen=True, gc=False, tag_field="t", tag="h"):
     boot_id: Text | None = None
     pid: Int | None = None
     units: Annotated[tuple[Unit, ...], _MANY] | None = None
+    units_uptime_s: Float | None = None
     missing: Missing = {}
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _NOT_SIMULATED: Final = frozenset("lcb")
 HEARTBEAT_LIMIT_S: Final = 15.0
 PROCESSES_EVERY_S: Final = 30.0
+UNITS_EVERY_S: Final = 300.0
 _FLOOD_LINES: Final = 40
 _FLOOD_PAUSE_S: Final = 0.01
 _NO_SHELL: Final = b"This is a simulated host of `quarterdeck demo`: there is no shell behind it.\r\n"
@@ -162,14 +163,16 @@ class AgentStandIn(asyncssh.SSHServerSession[bytes]):
 
     async def _speak(self) -> None:
         start_s = self._now_s()
-        self._write(encode_line(hello(self._host, start_s)))
-        seq, before_s, listed_s = 0, None, None
+        seq, before_s, listed_s, greeted_s = 0, None, None, None
         while True:
             now = self._now_s()
             if not self._hung():  # a hung machine does not even notice that nobody is there
                 if now - self._heard_s > HEARTBEAT_LIMIT_S:
                     self._channel.exit(0)
                     return
+                if greeted_s is None or now - greeted_s >= UNITS_EVERY_S:  # the units were asked again
+                    greeted_s = now
+                    self._write(encode_line(hello(self._host, now)))
                 await self._misbehave(now)
                 interval_s = None if before_s is None else round(now - before_s, 3)
                 serving = IDLE if self._use is None else self._use.now()

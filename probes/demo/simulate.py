@@ -57,6 +57,7 @@ def hello(host: HostSpec, t: float) -> Hello:
         boot_id=_boot_id(host, t),
         pid=1000 + mix(host.key, 40, boots(host, t)) % 60_000,
         units=units,
+        units_uptime_s=None if units is None else round(boot_age_s(host, t), 2),
         missing=missing,
     )
 

@@ -44,7 +44,8 @@ DISKS_WATCHED_S = 10.0
 DISKS_OLD_S = 2 * DISKS_S + 3.0
 UNITS_S = 300.0
 UNITS_CHANGED_S = 60.0
-NO_DOCKER_S = 3600.0
+DOCKER_S = 10.0
+MAX_DOCKER_BYTES = 4 << 20
 STATIC_S = 60.0
 NO_DRIVER_S = 600.0
 STUCK_S = 3.0
@@ -865,24 +866,43 @@ _DOCKER_STATES = (
 )
 
 
+def container_row(name, status, image):
+    """A row of [kind, name, state, detail] from docker's words for a container."""
+    state = "unknown"
+    for word, meaning in _DOCKER_STATES:
+        if status.startswith(word):
+            state = meaning
+    for word in ("paused", "unhealthy"):
+        if "(%s)" % word in status.lower():
+            state = word
+    return ["docker", name[:128], state, (status + ", " + image)[:MAX_TEXT]]
+
+
+def worst_containers(rows):
+    """A bounded list, what does not run first: a bound must never hide it."""
+    return sorted(rows, key=lambda row: (row[2] == "running", row[1]))[:MAX_CONTAINERS]
+
+
 def parse_docker(text):
     """`docker ps -a --format '{{.Names}}|{{.Status}}|{{.Image}}'`: rows of [kind, name, state, detail]."""
+    lines = [line.rstrip("\r").split("|") for line in text.split("\n")]
+    return worst_containers([container_row(*fields[:3]) for fields in lines if len(fields) >= 3 and fields[0]])
+
+
+def parse_containers(answer):
+    """What docker's socket answers to ``GET /containers/json?all=1``, with its head: the same rows.
+
+    Raises:
+        ValueError: it is no such answer.
+    """
+    head, _, body = answer.partition(b"\r\n\r\n")
+    if head.split(None, 2)[1:2] != [b"200"]:
+        raise ValueError("docker says %s" % (text_of(head.split(b"\r\n")[0], 80),))
     rows = []
-    for line in text.split("\n"):
-        fields = line.rstrip("\r").split("|")
-        if len(fields) < 3 or not fields[0]:
-            continue
-        status = fields[1]
-        state = "unknown"
-        for word, meaning in _DOCKER_STATES:
-            if status.startswith(word):
-                state = meaning
-        if "(Paused)" in status:
-            state = "paused"
-        rows.append(["docker", fields[0][:128], state, (status + ", " + fields[2])[:MAX_TEXT]])
-    # what does not run first: a bound must never hide it
-    rows.sort(key=lambda row: (row[2] == "running", row[1]))
-    return rows[:MAX_CONTAINERS]
+    for found in json.loads(body.decode("utf-8", "replace")):
+        name = str((found["Names"] or [found["Id"][:12]])[0])
+        rows.append(container_row(name.lstrip("/"), str(found["Status"]), str(found["Image"])))
+    return worst_containers(rows)
 
 
 def docker_reason(said):
@@ -1272,22 +1292,24 @@ def which(program):
 
 
 class Units(object):
-    """Containers and services, asked of docker and systemctl in a thread.
+    """Containers and services, asked of docker's socket and of systemctl in a thread.
 
-    The two cost 50 ms and more, a hundred times a sample: they are asked every five minutes, and once a minute while
-    somebody looks, or when a unit or a container came or went, which folders of theirs show.
+    The two cost many times what a sample costs: they are asked every five minutes, and once a minute while somebody
+    looks, or when a unit or a container came or went, which folders of theirs show.
     """
 
     SIGNS = ("/run/systemd/units", "/run/containerd/io.containerd.runtime.v2.task/moby", "/run/docker.sock")
 
-    def __init__(self, children):
+    def __init__(self, notes, children, proc="/proc"):
+        self.notes = notes
+        self.uptime = proc + "/uptime"
         self.asked_at = None
         self.signs = None
-        self.no_docker = None  # when docker said that it has no daemon, and the signs then
         self.news = 0  # how many times to ask because of a change: at once, and when it has settled
         self.children = children
         self.rows = None
         self.missing = {"units": "not_yet"}
+        self.uptime_s = None  # of the host, when they were asked
         self.thread = None
         self.since = 0.0
         self.changed = False
@@ -1312,7 +1334,7 @@ class Units(object):
             if (
                 time.monotonic() - self.since > 30.0 and self.rows is not None
             ):  # not even a kill ended what it waits for
-                self.rows, self.missing, self.changed = None, {"units": "timeout"}, True
+                self.rows, self.uptime_s, self.missing, self.changed = None, None, {"units": "timeout"}, True
             return
         self.since = time.monotonic()
         self.thread = threading.Thread(target=self._work, daemon=True)
@@ -1320,11 +1342,14 @@ class Units(object):
 
     def _work(self):
         rows, missing, asked = [], {}, False
+        uptime_s = quiet(lambda: float(slurp(self.uptime).split()[0]))
         for name, read in (("docker", self._docker), ("systemd", self._systemd)):
             try:
                 got = read()
             except Exception as error:
                 got = reason_of(error)
+                if got == "error":
+                    self.notes("units", "%s: %s: %s" % (name, type(error).__name__, error))
             if isinstance(got, list):
                 asked = True
                 rows += got
@@ -1332,28 +1357,19 @@ class Units(object):
                 missing["units." + name] = got
         if not asked:
             missing = {"units": worst_reason(missing.values())}
-        state = (rows if asked else None, missing)
-        if state != (self.rows, self.missing):
-            self.rows, self.missing = state
-            self.changed = True
+        elif uptime_s is None:
+            missing["units_uptime_s"] = "error"
+        self.rows, self.uptime_s, self.missing = (rows, uptime_s, missing) if asked else (None, None, missing)
+        self.changed = True
 
     def _docker(self):
-        program = which("docker")
-        now = time.monotonic()
-        if program is None or (
-            self.no_docker is not None and self.no_docker[1] == self.signs and now - self.no_docker[0] < NO_DOCKER_S
-        ):
+        path = docker_socket()
+        if path is None:
             return "unsupported"
-        signs, self.no_docker = self.signs, None
-        status, out, err = run_program(
-            [program, "ps", "-a", "--no-trunc", "--format", "{{.Names}}|{{.Status}}|{{.Image}}"], self.children
-        )
-        if status == 0:
-            return parse_docker(out)
-        reason = "timeout" if status is None else docker_reason(err)
-        if reason == "unsupported":
-            self.no_docker = (now, signs)
-        return reason
+        try:
+            return parse_containers(ask_socket(path, b"GET /containers/json?all=1 HTTP/1.0\r\nHost: docker\r\n\r\n"))
+        except ConnectionRefusedError:  # left behind by a daemon that ended
+            return "unsupported"
 
     def _systemd(self):
         program = which("systemctl")
@@ -1366,6 +1382,52 @@ class Units(object):
         if status is None:
             return "timeout"
         return parse_systemctl(out, local_units()) if status == 0 else "error"
+
+
+def docker_socket():
+    """Where this host's own docker listens, or None. A client's program may be set to another host's; this is not."""
+    chosen = os.environ.get("DOCKER_HOST")
+    if chosen:
+        return chosen[7:] if chosen.startswith("unix://") else None
+    for path in ("/run/docker.sock", "/var/run/docker.sock", "/run/user/%d/docker.sock" % os.getuid()):
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def ask_socket(path, request):
+    """The whole answer of a server on a Unix socket that closes behind it (HTTP/1.0), within ``DOCKER_S``.
+
+    Raises:
+        OSError: it cannot be reached, or took too long.
+        ValueError: the answer is too long.
+    """
+    import _socket  # the module around it costs the host more memory than all of this file's code
+
+    until = time.monotonic() + DOCKER_S
+    chunks, size = [], 0
+    sock = _socket.socket(_socket.AF_UNIX)
+    try:
+        sock.settimeout(DOCKER_S)
+        sock.connect(path)
+        sock.sendall(request)
+        while True:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise OSError(errno.ETIMEDOUT, "no end")
+            sock.settimeout(left)
+            try:
+                chunk = sock.recv(65536)
+            except _socket.timeout:
+                raise OSError(errno.ETIMEDOUT, "no answer")
+            if not chunk:
+                return b"".join(chunks)
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MAX_DOCKER_BYTES:
+                raise ValueError("docker's answer is over %d bytes" % (MAX_DOCKER_BYTES,))
+    finally:
+        sock.close()
 
 
 def sign_of(folder):
@@ -2408,7 +2470,7 @@ class Agent(Ticker):
         self.host = Host(self.note)
         self.kmsg = Kmsg(settings.get("kmsg", "/dev/kmsg"))
         self.disks = Disks(self.proc)
-        self.units = Units(self.children)
+        self.units = Units(self.note, self.children, self.proc)
         self.slow_at = 0.0
         self.files = {
             "stat": ProcFile(self.proc + "/stat", b"\nintr"),
@@ -2602,6 +2664,7 @@ class Agent(Ticker):
             "driver": nvml.driver if ready else quiet(lambda: driver_version(self.proc)),
             "cuda": nvml.cuda if ready else None,
             "units": self.units.rows,
+            "units_uptime_s": self.units.uptime_s,
         }
         for field in ("os", "boot_id"):
             if facts[field] is None:

@@ -215,16 +215,23 @@ class Units:
         self._status: dict[str, str] = {}
         self._local: set[str] = set()
         self._rows: tuple[Unit, ...] | None = None
+        self._uptime_s: float | None = None
         self._missing: Missing = {"units": "not_yet"}
 
     def docker(self, text: str) -> None:
         """A line of `docker ps`, or its status."""
         self._keep("C", text)
 
-    def systemd(self, text: str) -> None:
-        """A line of `systemctl list-units`, its status, the name of a local unit, or the end of it all."""
+    def systemd(self, text: str, uptime_s: float | None) -> None:
+        """A line of `systemctl list-units`, its status, the name of a local unit, or the end of it all.
+
+        Args:
+            text: the line.
+            uptime_s: of the host, by its last sample.
+        """
         if text.strip() == ".":
             self._finish()
+            self._uptime_s = uptime_s
         elif text.startswith("local ") and len(self._local) < 1024:
             self._local.add(text[6:].strip())
         else:
@@ -255,6 +262,10 @@ class Units:
         if len(reasons) == 2:
             self._missing = {"units": agent.worst_reason(list(reasons.values()))}
 
-    def view(self) -> tuple[tuple[Unit, ...] | None, Missing]:
-        """(units or None, reasons)."""
-        return self._rows, self._missing
+    def view(self, uptime_s: float) -> tuple[tuple[Unit, ...] | None, float | None, Missing]:
+        """(units or None, the host's uptime when it was asked, reasons); ``uptime_s``: now."""
+        if self._rows is None:
+            return None, None, self._missing
+        if self._uptime_s is None:  # asked before the first sample
+            self._uptime_s = uptime_s
+        return self._rows, self._uptime_s, self._missing

@@ -148,7 +148,7 @@ class FrameDecoder:
         text = agent.sample_text(seq, uptime, fields, more, use, beat, (), None, reasons)
         sample = decode(text.encode("ascii"))
         sample = _cleaned(msgspec.structs.replace(sample, gpus=gpus, xid_events=events))
-        hello = self._hello_now()
+        hello = self._hello_now(now)
         if hello is None or hello == self._hello:
             return (sample,)
         self._hello = hello
@@ -211,7 +211,7 @@ class FrameDecoder:
             self._facts[key] = clean(value.strip())
         return ()
 
-    def _hello_now(self) -> Hello | None:
+    def _hello_now(self, uptime_s: float) -> Hello | None:
         facts = self._facts
         if "hostname" not in facts:
             return None
@@ -228,7 +228,7 @@ class FrameDecoder:
         for name, value in (("driver", driver), ("cuda", cuda)):
             if value is None:
                 missing[name] = self._gpus.why_no_version() if has_smi else "unsupported"
-        units, absent = self._units.view()
+        units, asked_s, absent = self._units.view(uptime_s)
         missing.update(absent)
         return _cleaned(
             Hello(
@@ -241,6 +241,7 @@ class FrameDecoder:
                 boot_id=facts.get("boot_id"),
                 pid=self._number("pid", 0) or None,
                 units=units,
+                units_uptime_s=asked_s,
                 missing=missing,
             )
         )
@@ -267,7 +268,7 @@ class FrameDecoder:
         return self._procs.finish(text[2:], self._number("ticks", 100), gpus, why)
 
     def _unit_line(self, text: str) -> Sequence[Line]:
-        self._units.systemd(text)
+        self._units.systemd(text, self._uptime_s)
         return ()
 
 

@@ -90,6 +90,8 @@ def test_no_bytes_crash_the_proc_parsers_in_another_way_than_they_say(data: byte
     for parse in (agent.parse_stat, agent.parse_net, agent.parse_diskstats, agent.parse_process, agent.parse_loadavg):
         with contextlib.suppress(ValueError, IndexError):
             parse(data)
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        agent.parse_containers(b"HTTP/1.0 200 OK\r\n\r\n" + data)
     agent.parse_meminfo(data)
     agent.select_mounts(agent.parse_mountinfo(data))
     agent.parse_kmsg(data)

@@ -124,6 +124,7 @@ def hello(**over: Any) -> Hello:
         boot_id="4c3c2ed1-0000-0000-0000-000000000001",
         pid=4242,
         units=(),
+        units_uptime_s=86400.0 * 12 - 95.0,
     )
     return replace(fine, **over) if over else fine
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +24,7 @@ from probes.model import Hello, Note, Processes, Sample
 from tests.support.agent_run import AgentRun, session_members, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -351,38 +356,143 @@ def test_a_program_that_answers_is_read() -> None:
 # --- units ---
 
 
-def fake_program(folder: Path, name: str, body: str) -> None:
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
-    path.chmod(0o755)
+PS = (
+    '[{"Id":"46db888c03ffa91e","Names":["/web"],"Image":"nginx:1","State":"running","Status":"Up 2 hours"},'
+    '{"Id":"4849f553814146ba","Names":["/db"],"Image":"pg:16","State":"exited","Status":"Exited (1) 3 days ago"}]'
+)
 
 
-def test_containers_are_listed(tmp_path: Path) -> None:
-    fake_program(tmp_path, "docker", 'echo "web|Up 2 hours|nginx:1"; echo "db|Exited (1) 3 days ago|pg:16"')
-    with local(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as run:
+@contextlib.contextmanager
+def docker(answer: bytes = b"HTTP/1.0 200 OK\r\n\r\n" + PS.encode(), *, close: bool = True) -> Iterator[Path]:
+    """A stand-in for docker's socket: it reads a request's head, sends ``answer``, and closes if told to."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            head = b"".join(iter(self.rfile.readline, b"\r\n"))
+            assert head.startswith(b"GET /containers/json?all=1 HTTP/1.0\r\n")
+            self.wfile.write(answer)
+            if not close:
+                ended.wait()
+
+    ended = threading.Event()
+    with (
+        tempfile.TemporaryDirectory() as folder,  # a short path: a socket's has at most 107 bytes
+        Server(f"{folder}/docker.sock", Handler) as server,
+    ):
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield Path(folder) / "docker.sock"
+        finally:
+            ended.set()
+            server.shutdown()
+            thread.join()
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Its client may be gone."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            raise  # noqa: PLE0704 - it is called where an exception is handled
+
+
+def units_now(path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[list[str]] | None, dict[str, str], list[str]]:
+    """(rows, reasons, notes) of one asking with docker's socket at ``path``."""
+    said: list[str] = []
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+    units = agent.Units(lambda layer, text: said.append(f"{layer}: {text}"), set())
+    units._work()
+    return units.rows, units.missing, said
+
+
+def test_containers_are_listed_and_when_that_was_is_told() -> None:
+    before_s = time.clock_gettime(time.CLOCK_BOOTTIME)
+    with docker() as path, local(environ={"DOCKER_HOST": f"unix://{path}"}) as run:
         hello = run.wait(Hello, lambda hello: hello.units is not None)
+        after_s = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert hello.units is not None
     assert [(unit.name, unit.state) for unit in hello.units if unit.kind == "docker"] == [
         ("db", "exited"),
         ("web", "running"),
     ]
+    assert hello.units_uptime_s is not None
+    assert before_s - 0.02 <= hello.units_uptime_s <= after_s
 
 
-def test_a_denied_docker_is_said(tmp_path: Path) -> None:
-    fake_program(tmp_path, "docker", "echo 'permission denied while trying to connect' >&2; exit 1")
-    with local(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as run:
-        hello = run.wait(
-            Hello, lambda hello: "not_yet" not in hello.missing.values() or hello.missing.get("units") == "denied"
-        )
-    assert "denied" in (hello.missing.get("units"), hello.missing.get("units.docker"))
+def test_without_units_there_is_no_time_of_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "which", lambda _: None)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none")
+    units = agent.Units(lambda *_: None, set())
+    units._work()
+    assert (units.rows, units.uptime_s, units.missing) == (None, None, {"units": "unsupported"})
+
+
+def test_a_denied_docker_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with docker() as path:
+        path.chmod(0)
+        user = os.geteuid()
+        if user == 0:  # root may connect to anything
+            os.seteuid(65534)
+        try:
+            _, missing, said = units_now(path, monkeypatch)
+        finally:
+            os.seteuid(user)
+    assert "denied" in (missing.get("units"), missing.get("units.docker"))
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        (b"HTTP/1.0 500 Internal Server Error\r\n\r\n{}", "docker says HTTP/1.0 500 Internal Server Error"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "docker says SSH-2.0-OpenSSH_9.2"),
+        (b"", "docker says "),
+        (b"HTTP/1.0 200 OK\r\n\r\n[{", "JSONDecodeError"),
+        (b"HTTP/1.0 200 OK\r\n\r\n[1]", "TypeError"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b" " * (agent.MAX_DOCKER_BYTES + 1), "docker's answer is over"),
+    ],
+)
+def test_a_docker_that_answers_nonsense_is_an_error_with_a_cause(
+    answer: bytes, word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with docker(answer) as path:
+        rows, missing, said = units_now(path, monkeypatch)
+    assert "error" in (missing.get("units"), missing.get("units.docker"))
+    assert [row for row in rows or () if row[0] == "docker"] == []
+    assert len(said) == 1
+    assert said[0].startswith("units: docker: ")
+    assert word in said[0]
+
+
+def test_a_docker_that_never_ends_its_answer_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "DOCKER_S", 0.2)
+    with docker(b"HTTP/1.0 200 OK\r\n\r\n[", close=False) as path:
+        _, missing, _ = units_now(path, monkeypatch)
+    assert "timeout" in (missing.get("units"), missing.get("units.docker"))
+
+
+def test_a_docker_without_a_daemon_is_no_docker(monkeypatch: pytest.MonkeyPatch) -> None:
+    with docker() as path:
+        left_behind = path.with_name("old.sock")
+        with socket.socket(socket.AF_UNIX) as once:
+            once.bind(str(left_behind))
+        for each in (left_behind, path.with_name("none.sock")):
+            _, missing, said = units_now(each, monkeypatch)
+            assert "unsupported" in (missing.get("units"), missing.get("units.docker"))
+            assert said == []
+
+
+def test_another_hosts_docker_is_not_this_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2375")
+    assert agent.docker_socket() is None
 
 
 class Asked(agent.Units):
     """Units whose signs are a test's, and that never ask anybody."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(set())
+        super().__init__(lambda *_: None, set())
         self.SIGNS = (str(folder),)
 
 
@@ -404,32 +514,6 @@ def test_docker_and_systemctl_are_asked_every_five_minutes_and_after_a_change(tm
     assert asks(Asked(tmp_path), 130, at={20: (tmp_path / "b").mkdir, 70: (tmp_path / "c").mkdir}) == [0, 60, 120]
     assert asks(Asked(tmp_path), 180, watched=True, at={}) == [0, 60, 120, 180]
     assert asks(Asked(tmp_path / "none"), 300, at={}) == [0, 300]
-
-
-def test_a_docker_without_a_daemon_is_not_started_again_before_something_changed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    programs, signs = tmp_path / "programs", tmp_path / "signs"
-    signs.mkdir()
-    fake_program(
-        programs,
-        "docker",
-        f"echo >> {tmp_path}/asked; echo 'Cannot connect to the Docker daemon. Is the docker daemon running?' >&2; exit 1",
-    )
-    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    units = Asked(signs)
-
-    def ask(now_s: float) -> int:
-        assert units.due(now_s, watched=False)
-        units._work()
-        assert "unsupported" in (units.missing.get("units"), units.missing.get("units.docker"))
-        return len((tmp_path / "asked").read_text(encoding="ascii"))
-
-    assert [ask(0.0), ask(300.0), ask(600.0)] == [1, 1, 1]
-    (signs / "docker.sock").touch()
-    assert ask(900.0) == 2
-    monkeypatch.setattr(agent, "NO_DOCKER_S", 0.0)
-    assert ask(1200.0) == 3
 
 
 def test_the_sizes_of_disks_are_the_same_list_until_something_changed(tmp_path: Path) -> None:
@@ -499,13 +583,15 @@ def test_a_broken_stdout_ends_it() -> None:
 
 
 def test_children_die_with_it(tmp_path: Path) -> None:
-    marker = tmp_path / "started"
-    fake_program(tmp_path / "bin", "docker", f"echo $$ >{marker}; trap '' TERM HUP; while :; do sleep 1; done")
-    with local(environ={"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}) as run:
+    marker, program = tmp_path / "started", tmp_path / "sshd"
+    program.write_text(f"#!/bin/sh\necho $$ >{marker}; trap '' TERM HUP; while :; do sleep 1; done\n", encoding="utf-8")
+    program.chmod(0o755)
+    with local(environ={"PATH": f"{tmp_path}:{os.environ['PATH']}"}) as run:
         run.wait(Sample)
+        run.send(b"l token\n")
         assert wait_until(lambda: marker.exists() and marker.read_text(encoding="ascii").strip())
         child = int(marker.read_text(encoding="ascii"))
-        assert Path(f"/proc/{child}").exists()
+        assert alive(child)
         run.eof()
         run.wait_end()
         assert wait_until(lambda: not alive(child))

@@ -352,6 +352,41 @@ def test_containers_that_do_not_run_come_first() -> None:
     assert agent.parse_docker(many)[0][1] == "dead"
 
 
+#: what docker 20.10 answered, cut to the fields that are read; and what its client printed in the same second
+_ANSWER = b"""HTTP/1.0 200 OK\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n\r\n[
+{"Id": "46db888c03ff", "Names": ["/loop"], "Image": "bb", "State": "restarting", "Status": "Restarting (1) 1 second ago"},
+{"Id": "4849f5538141", "Names": ["/sick"], "Image": "bb", "State": "running", "Status": "Up 4 seconds (unhealthy)"},
+{"Id": "d248491d4a5b", "Names": ["/new"], "Image": "bb", "State": "created", "Status": "Created"},
+{"Id": "6ec3ac6bffda", "Names": ["/gone"], "Image": "bb", "State": "exited", "Status": "Exited (1) 4 seconds ago"},
+{"Id": "bbeac02bd26c", "Names": ["/paused"], "Image": "bb", "State": "paused", "Status": "Up 5 seconds (Paused)"},
+{"Id": "89c926c548b7", "Names": ["/up"], "Image": "bb", "State": "running", "Status": "Up 5 seconds"}]"""
+_PRINTED = """loop|Restarting (1) 1 second ago|bb
+sick|Up 4 seconds (unhealthy)|bb
+new|Created|bb
+gone|Exited (1) 4 seconds ago|bb
+paused|Up 5 seconds (Paused)|bb
+up|Up 5 seconds|bb
+"""
+
+
+def test_dockers_socket_says_what_its_client_says() -> None:
+    rows = agent.parse_containers(_ANSWER)
+    assert rows == agent.parse_docker(_PRINTED)
+    assert [(name, state) for _, name, state, _ in rows] == [
+        ("gone", "exited"),
+        ("loop", "restarting"),
+        ("new", "created"),
+        ("paused", "paused"),
+        ("sick", "unhealthy"),
+        ("up", "running"),
+    ]
+
+
+def test_a_container_without_a_name_has_its_number() -> None:
+    body = b'[{"Id":"46db888c03ffa91e4bb2","Names":null,"Image":"i","Status":"Dead"}]'
+    assert agent.parse_containers(b"HTTP/1.1 200 OK\r\n\r\n" + body) == [["docker", "46db888c03ff", "dead", "Dead, i"]]
+
+
 def test_failed_units_and_those_that_matter() -> None:
     text = """ssh.service loaded active running OpenBSD Secure Shell server
 systemd-journald.service loaded active running Journal Service

@@ -7,10 +7,10 @@ from msgspec.structs import replace
 
 from probes.config import Settings
 from probes.fleet import Fleet, new_link
-from probes.model import GpuProcess, LinkState, Memory, Process, Processes
-from tests.support.fleets import GIB, gpu, host, lost, sample
+from probes.model import GpuProcess, LinkState, Memory, Process, Processes, Unit
+from tests.support.fleets import GIB, gpu, hello, host, lost, sample
 from tests.support.screens import HOSTILE, NOW_S, busy_fleet, hostile_fleet
-from tui.format import cells
+from tui.format import cells, duration_text
 from tui.glyphs import ASCII, UNICODE
 from tui.themes import palette
 from tui.widgets.core_bars import CpuPanel, core_rows
@@ -327,16 +327,27 @@ def test_agent_cost_bad_lines_and_its_own_word() -> None:
 
 
 def test_units_not_running_come_first_and_unknown_is_said() -> None:
-    from probes.model import Unit
-    from tests.support.fleets import hello
-
     fleet = busy_fleet(gpus=1)
     units = (Unit("docker", "web", "running", "Up 3 days"), Unit("systemd", "sick.service", "failed", ""))
-    fleet.set_hello("gpu-000", hello(units=units))
+    now = view_of(fleet).record.sample
+    assert now is not None
+    fleet.set_hello("gpu-000", hello(units=units, units_uptime_s=now.uptime_s - 184.0))
     text = shown(SystemPanel(), view_of(fleet), 120)
     assert text.index("sick.service failed") < text.index("web running")
+    age_s = view_of(fleet).age_s
+    assert age_s is not None
+    assert f"units    2 found, 1 not running, asked {duration_text(184.0 + age_s)} ago" in text
     fleet.set_hello("gpu-000", hello(units=None, missing={"units": "denied"}))
     assert "units    — denied" in shown(SystemPanel(), view_of(fleet), 120)
+
+
+def test_no_containers_is_not_said_where_docker_was_not_permitted() -> None:
+    fleet = busy_fleet(gpus=1)
+    fleet.set_hello("gpu-000", hello(units=(), missing={"units.docker": "denied", "units_uptime_s": "error"}))
+    text = shown(SystemPanel(), view_of(fleet), 120)
+    assert "no watched units, asked at an unknown time  docker — denied" in text
+    fleet.set_hello("gpu-000", hello(units=(), missing={"units.systemd": "unsupported"}))
+    assert "no containers, asked at an unknown time  no systemd" in shown(SystemPanel(), view_of(fleet), 120)
 
 
 def test_values_of_a_silent_host_are_dimmed_and_reasons_are_not() -> None:

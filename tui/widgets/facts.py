@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LABEL: Final = 9
 _VERSION_WORDS: Final = {"driver": "driver", "cuda": "CUDA", "os": "OS", "kernel": "kernel"}
+_UNIT_WORDS: Final = {"docker": "containers", "systemd": "watched units"}
 _UNIT_FINE: Final = frozenset({"running", "active", "up", "healthy"})
 
 
@@ -96,13 +97,12 @@ def _labelled(name: str, rows: Sequence[Row], width: int) -> list[Row]:
     return [clip((label(name if index == 0 else ""), *row), width) for index, row in enumerate(rows)]
 
 
-def unit_rows(units: Sequence[Unit] | None, hello: Hello, width: int) -> list[Row]:
-    """Containers and systemd units, the ones not running first."""
+def unit_rows(hello: Hello, view: View, width: int) -> list[Row]:
+    """Containers and systemd units: how many, how old that is, what could not be asked; the ones not running first."""
+    units = hello.units
     if units is None:
         return [clip([label("units"), unknown(hello.missing, "units")], width)]
-    if not units:
-        return [clip([label("units"), ("no containers or watched units", "muted")], width)]
-    rows: list[Row] = []
+    rows: list[Row] = [tuple(_units_summary(units, hello, view))]
     for unit in sorted(units, key=lambda u: (_runs(u), u.kind, u.name)):
         style = "text" if _runs(unit) else "warn"
         row: list[Span] = [(f"{unit.kind} ", "muted"), (f"{unit.name} ", "text"), (unit.state, style)]
@@ -110,6 +110,25 @@ def unit_rows(units: Sequence[Unit] | None, hello: Hello, width: int) -> list[Ro
             row.append((f"  {unit.detail}", "muted"))
         rows.append(tuple(row))
     return _labelled("units", rows, width)
+
+
+def _units_summary(units: Sequence[Unit], hello: Hello, view: View) -> list[Span]:
+    ill = sum(not _runs(unit) for unit in units)
+    absent = [name for name in ("docker", "systemd") if f"units.{name}" in hello.missing]
+    asked = " or ".join(words for name, words in _UNIT_WORDS.items() if name not in absent)
+    spans: list[Span] = [(f"{len(units)} found" if units else f"no {asked}", "muted")]
+    if ill:
+        spans.append((f", {ill} not running", "warn"))
+    sample, age = view.record.sample, "at an unknown time"
+    if sample is not None and hello.units_uptime_s is not None:
+        age = f"{duration_text(sample.uptime_s - hello.units_uptime_s + (view.age_s or 0.0))} ago"
+    spans.append((f", asked {age}", "muted"))
+    for name in absent:
+        if hello.missing[f"units.{name}"] == "unsupported":
+            spans.append((f"  no {name}", "muted"))
+        else:
+            spans += [(f"  {name} ", "muted"), unknown(hello.missing, f"units.{name}")]
+    return spans
 
 
 def _runs(unit: Unit) -> bool:
@@ -186,7 +205,7 @@ class SystemPanel(LinesPanel):
         if sample is not None:
             body += limited(xid_rows(sample, view, width), self.limit, width)
         if hello is not None:
-            body += limited(unit_rows(hello.units, hello, width), self.limit, width)
+            body += limited(unit_rows(hello, view, width), self.limit, width)
         if sample is not None:
             body += agent_rows(view, sample, width)
         if not body:
