@@ -1364,7 +1364,7 @@ class Units(object):
 
     def _docker(self):
         path = docker_socket()
-        if path is None:
+        if path is None or would_start(path):
             return "unsupported"
         try:
             return parse_containers(ask_socket(path, b"GET /containers/json?all=1 HTTP/1.0\r\nHost: docker\r\n\r\n"))
@@ -1393,6 +1393,13 @@ def docker_socket():
         if os.path.exists(path):
             return path
     return None
+
+
+def would_start(path, units="/run/systemd/units"):
+    """Whether systemd listens in place of a daemon that does not run: to connect would start it."""
+    name = "podman" if "podman" in os.path.realpath(path) else "docker"
+    there = [os.path.lexists("%s/invocation:%s.%s" % (units, name, kind)) for kind in ("socket", "service")]
+    return there == [True, False]
 
 
 def ask_socket(path, request):

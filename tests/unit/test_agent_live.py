@@ -483,6 +483,28 @@ def test_a_docker_without_a_daemon_is_no_docker(monkeypatch: pytest.MonkeyPatch)
             assert said == []
 
 
+def test_a_docker_that_was_stopped_is_not_started_by_asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def starts(*units: str, path: str = "/run/docker.sock") -> bool:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        for unit in units:  # as systemd writes them: links to nowhere
+            (folder / f"invocation:{unit}").symlink_to("0c8aff7ef1d645e2b8c5b1d3a8f1e1a2")
+        return agent.would_start(path, str(folder))
+
+    assert starts("docker.socket")
+    assert not starts("docker.socket", "docker.service")
+    assert not starts("docker.service")
+    assert not starts()
+    podman = tmp_path / "docker.sock"
+    podman.symlink_to("podman.sock")
+    assert starts("docker.socket", "docker.service", "podman.socket", path=str(podman))
+    monkeypatch.setattr(agent, "would_start", lambda _: True)
+    with docker() as path:
+        rows, missing, said = units_now(path, monkeypatch)
+    assert "unsupported" in (missing.get("units"), missing.get("units.docker"))
+    assert [row for row in rows or () if row[0] == "docker"] == []
+    assert said == []
+
+
 def test_another_hosts_docker_is_not_this_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://10.0.0.1:2375")
     assert agent.docker_socket() is None
