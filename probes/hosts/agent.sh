@@ -284,7 +284,9 @@ units() {
   else
     echo "S status unsupported"
   fi
-  if command -v docker >/dev/null; then
+  # a docker that was stopped while systemd listens in its place: to ask would start it
+  set -- /run/systemd/units/invocation:docker
+  if command -v docker >/dev/null && { [ ! -L "$1.socket" ] || [ -L "$1.service" ]; }; then
     {
       child docker ps -a --no-trunc --format '{{.Names}}|{{.Status}}|{{.Image}}' 2>&1
       echo "status $?"

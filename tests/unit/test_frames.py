@@ -6,6 +6,7 @@ import os
 import re
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from probes.hosts.frames import FrameDecoder
 from probes.hosts.protocol import LineError
 from probes.model import Hello, Note, Processes, Sample
 from tests.support.agent_run import AgentRun, session_members, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MIB = 1 << 20
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
@@ -31,12 +35,12 @@ TABLE = """| NVIDIA-SMI 550.54.15    Driver Version: 550.54.15    CUDA Version: 
 |    0   N/A  N/A      4321      G   /usr/lib/xorg/Xorg                  10MiB |"""
 
 
-def start(shell: str = "dash", *, path: Path | None = None, **more: object) -> AgentRun:
-    """The sh agent under one shell, as the bootstrap starts it."""
+def start(shell: str = "dash", *, path: Path | None = None, inside: Sequence[str] = (), **more: object) -> AgentRun:
+    """The sh agent under one shell, as the bootstrap starts it, by the program ``inside`` if there is one."""
     nonce = bootstrap.new_nonce()
     script = bootstrap.command(nonce, python=False).removeprefix("exec /bin/sh -c '").removesuffix("'")
     environ = {"PATH": f"{path}:{os.environ['PATH']}"} if path is not None else None
-    return AgentRun([*SHELLS[shell], "-c", script], nonce, environ=environ, **more)
+    return AgentRun([*inside, *SHELLS[shell], "-c", script], nonce, environ=environ, **more)
 
 
 def fake_smi(folder: Path, loop: str, apps: str = "", table: str = TABLE) -> Path:
@@ -62,6 +66,28 @@ def forever(*rows: str) -> str:
 
 
 # --- real shells ---
+
+
+@pytest.mark.needs("netns")
+@pytest.mark.parametrize(
+    ("units", "listed"), [("docker.socket", False), ("docker.service", True), ("docker.socket docker.service", True)]
+)
+def test_a_docker_that_was_stopped_is_not_started_by_asking(units: str, *, listed: bool, tmp_path: Path) -> None:
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\necho 'web|Up 2 hours|nginx'\n", encoding="ascii")
+    program.chmod(0o755)
+    # a /run of its own, with the units that run as systemd names them there: links to nowhere
+    run = "mount -t tmpfs none /run && mkdir -p /run/systemd/units && cd /run/systemd/units && "
+    run += f'for each in {units};do ln -s nowhere "invocation:$each";done && exec "$@"'
+    inside = ["unshare", "-rm", "sh", "-c", run, "sh"]
+    with start(path=tmp_path, inside=inside) as watched:
+        hello = watched.wait(Hello, lambda hello: hello.missing.get("units") != "not_yet")
+    if listed:
+        assert [unit.name for unit in hello.units or ()] == ["web"]
+        assert hello.units_uptime_s is not None
+    else:
+        assert hello.units is None
+        assert hello.missing["units"] == "unsupported"
 
 
 @pytest.mark.parametrize("shell", [pytest.param(name, marks=pytest.mark.needs(name)) for name in SHELLS])
