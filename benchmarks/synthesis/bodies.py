@@ -48,7 +48,12 @@ def sound_of(spoken: Spoken) -> Sound:
     body = spoken.body if spoken.unwrap is None else spoken.unwrap(spoken.body)
     if is_text(body) and (said := words_of(body)):
         raise NotAudioError(f'the service answered "{said}" instead of audio')
-    return read_wav(body) if spoken.raw is None else read_pcm(body, spoken.raw)
+    sound = read_wav(body) if spoken.raw is None else read_pcm(body, spoken.raw)
+    if spoken.announced_hz not in (None, sound.format.rate_hz):
+        raise NotAudioError(
+            f"the file says {sound.format.rate_hz} Hz, the query said {spoken.announced_hz} Hz: its length is unknown"
+        )
+    return sound
 
 
 def from_openvoice(body: bytes) -> bytes:

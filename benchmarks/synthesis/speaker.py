@@ -29,7 +29,8 @@ class Spoken:
     """A complete answer. ``spans`` in seconds; moments in nanoseconds of ``perf_counter_ns``.
 
     ``first_audio_ns``: when the first sample arrived; None: the answer was no stream. ``unwrap`` takes the audio out of
-    the body (and may raise ``NotAudioError``); ``raw``: the audio has no header, and this is its format.
+    the body (and may raise ``NotAudioError``); ``raw``: the audio has no header, and this is its format;
+    ``announced_hz``: the rate the service said before, which a file must not contradict, or its length is unknown.
     """
 
     body: bytes
@@ -39,6 +40,7 @@ class Spoken:
     first_audio_ns: int | None = None
     unwrap: Callable[[bytes], bytes] | None = None
     raw: Format | None = None
+    announced_hz: int | None = None
 
 
 class Found(Struct, frozen=True):

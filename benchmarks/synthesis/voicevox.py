@@ -99,7 +99,8 @@ class Voicevox:
         """See ``Speaker``; spans ``query`` and ``synthesis``, each from sending to the end of its answer."""
         send, style = self._client.send, self._style
         query = await send("POST", f"{self._prefix}/audio_query", params={"text": text, "speaker": style})
-        if not _is_object(query.body):
+        fields = _fields(query.body)
+        if fields is None:
             raise NotAudioError(f'audio_query answered no AudioQuery: "{clean_beginning(query.body)}"')
         spans = {name: query.spans[name] for name in _SPAN_NAMES if name in query.spans}
         spans["query"] = (query.end_ns - query.sent_ns) / 1e9
@@ -112,7 +113,7 @@ class Voicevox:
             failed.sent_ns, failed.spans = query.sent_ns, spans
             raise
         spans["synthesis"] = (reply.end_ns - reply.sent_ns) / 1e9
-        return Spoken(reply.body, query.sent_ns, reply.end_ns, spans)
+        return Spoken(reply.body, query.sent_ns, reply.end_ns, spans, announced_hz=_rate_hz(fields))
 
     async def _ask(self, path: str) -> bytes:
         return await ask(self._client, self._prefix + path, _WHAT)
@@ -182,9 +183,15 @@ def _plain(words: str) -> str:
     return unicodedata.normalize("NFKC", words).strip().casefold()
 
 
-def _is_object(body: bytes) -> bool:
+def _fields(body: bytes) -> dict[str, msgspec.Raw] | None:
+    """What a query has, undecoded; None: it is no object."""
     try:
-        msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return None
+
+
+def _rate_hz(fields: dict[str, msgspec.Raw]) -> int | None:
+    """``outputSamplingRate`` of a query; None where it has no such number."""
+    digits = bytes(fields.get("outputSamplingRate", b""))
+    return int(digits) if digits.isdigit() and len(digits) < 7 else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from benchmarks.errors import BenchError, NotMeasurableError
 from benchmarks.model import Outcome, Side
+from benchmarks.synthesis import voicevox
 from benchmarks.synthesis.voicevox import Voice, choose
 from probes.demo.voices import Behaviour, OpenVoice, Pages, Stranger, Style, Voicevox, serve
 from tests.support.synthesis import made, planned
@@ -208,3 +210,29 @@ async def test_a_query_that_is_none() -> None:
             done = await run.once(0, 0)
     assert done.outcome is Outcome.INVALID_BODY
     assert "answered no AudioQuery" in done.detail
+
+
+async def test_a_file_of_another_rate_than_the_query_announced_is_not_measured() -> None:
+    # half the rate in the header doubles the length, and with it the speed
+    class Mislabelled(Voicevox):
+        def _synthesis(self, request):
+            reply = super()._synthesis(request)
+            body = bytearray(reply.body)
+            assert body[24:28] == (24_000).to_bytes(4, "little")
+            body[24:28] = (12_000).to_bytes(4, "little")
+            reply.body = bytes(body)
+            return reply
+
+    async with serve(Mislabelled()) as running:
+        (spec,) = planned(running, mode="check")
+        async with made(spec, running) as run:
+            await run.preflight()
+            done = await run.once(0, 0)
+    assert done.outcome is Outcome.INVALID_BODY
+    assert "the file says 12000 Hz, the query said 24000 Hz" in done.detail
+
+
+@pytest.mark.parametrize("rate", [None, "24000", 2.4e4, -1, True])
+def test_a_query_that_announces_no_rate_takes_the_files(rate: object) -> None:
+    assert voicevox._rate_hz(voicevox._fields(msgspec.json.encode({"outputSamplingRate": rate})) or {}) is None
+    assert voicevox._rate_hz({}) is None
