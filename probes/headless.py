@@ -13,6 +13,7 @@ from probes.fleet import Fleet
 from probes.judge.condition import Condition, Level, condition
 from probes.limits import raise_fd_limit
 from probes.model import Event, Host, LinkState, PortState, Severity
+from probes.reach.services import waits_for_tunnel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -85,6 +86,8 @@ def settled(record: HostRecord) -> bool:
     link = record.link
     sampled = record.samples >= _SAMPLES_WANTED and record.processes is not None
     failed = link.state not in _WAITING
+    if any(waits_for_tunnel(record, state) for state in record.services.values()):
+        return False
     return (sampled or failed) and len(record.services) >= len(record.host.services)
 
 
