@@ -82,9 +82,13 @@ class Watched:
 
 
 def settled(record: HostRecord) -> bool:
-    """Whether waiting longer brings nothing: two samples with a process list or a named failure, and all services."""
+    """Whether waiting longer brings nothing.
+
+    Two samples, with GPUs and a process list, or a named failure; and every service, also behind a jump host.
+    """
     link = record.link
-    sampled = record.samples >= _SAMPLES_WANTED and record.processes is not None
+    reading = record.brief is not None and record.brief.missing.get("gpus") == "not_yet"
+    sampled = record.samples >= _SAMPLES_WANTED and record.processes is not None and not reading
     failed = link.state not in _WAITING
     if any(waits_for_tunnel(record, state) for state in record.services.values()):
         return False
