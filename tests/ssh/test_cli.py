@@ -233,6 +233,7 @@ def test_the_log_file_is_private_and_holds_no_secret(tmp_path: Path, elsewhere: 
     log = tmp_path / "quarterdeck.log"
     _run("--log-file", str(log), "snapshot", **elsewhere)
     assert log.stat().st_mode & 0o777 == 0o600
+    assert " INFO probes.fleet: link info localhost: live\n" in log.read_text()
     _run("--log-file", str(tmp_path / "no" / "where.log"), "snapshot", **elsewhere, code=2)
 
 
