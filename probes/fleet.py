@@ -7,6 +7,7 @@ Everything happens on one event loop, so there are no locks.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,8 @@ from probes.model import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+_log = logging.getLogger(__name__)
 
 MAX_EVENTS: Final = 1000
 #: events one host may cause by what it says of itself, per window
@@ -295,7 +298,8 @@ class Fleet:
             self._dirty.add(host_id)
 
     def event(self, host_id: str | None, severity: Severity, kind: str, text: str) -> None:
-        """Append to the event log."""
+        """Append to the event log, and to the log file where there is one."""
+        _log.info("%s %s %s: %s", kind, severity.value, host_id or "quarterdeck", text)
         self.events.append(Event(clock.wall_s(), clock.boot_s(), host_id, severity, kind, text))
         self.event_count += 1
 

@@ -13,6 +13,7 @@ from probes.fleet import Fleet
 from probes.judge.condition import Condition, Level, condition
 from probes.limits import raise_fd_limit
 from probes.model import Event, Host, LinkState, PortState, Severity
+from probes.reach.services import waits_for_tunnel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -81,10 +82,16 @@ class Watched:
 
 
 def settled(record: HostRecord) -> bool:
-    """Whether waiting longer brings nothing: two samples with a process list or a named failure, and all services."""
+    """Whether waiting longer brings nothing.
+
+    Two samples, with GPUs and a process list, or a named failure; and every service, also behind a jump host.
+    """
     link = record.link
-    sampled = record.samples >= _SAMPLES_WANTED and record.processes is not None
+    reading = record.brief is not None and record.brief.missing.get("gpus") == "not_yet"
+    sampled = record.samples >= _SAMPLES_WANTED and record.processes is not None and not reading
     failed = link.state not in _WAITING
+    if any(waits_for_tunnel(record, state) for state in record.services.values()):
+        return False
     return (sampled or failed) and len(record.services) >= len(record.host.services)
 
 

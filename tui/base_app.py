@@ -129,7 +129,7 @@ class BaseApp(App[int]):
         self.set_class(self.ascii, "-ascii")
         ScrollBar.renderer = AsciiScrollBarRender if self.ascii else ScrollBarRender
         self.utc = self.settings.utc if self._utc is None else self._utc
-        self.set_keymap({key: value for key, value in self.settings.keys.items() if key in keys.ids()})
+        self.set_keymap(keys.keymap(self.settings.keys))
 
     # --- what screens ask ---
 

@@ -16,6 +16,7 @@ from tui.cli_shared import (
     EXIT_USAGE,
     HOSTS,
     Fault,
+    Finite,
     Interruptible,
     find_config,
     load_config,
@@ -51,7 +52,7 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
     """Watch a GPU fleet over SSH. Without a command: the dashboard; without a configuration: this machine."""
     del config_path  # read where it is needed, from the context
     if log_file is not None:
-        _start_log(log_file)
+        _start_log(log_file, EXIT_CHECK_USAGE if ctx.invoked_subcommand == "check" else EXIT_USAGE)
     if ctx.invoked_subcommand is None:
         _paint_at_once()
         from tui.keys import actions  # noqa: PLC0415
@@ -109,7 +110,7 @@ def demo(ctx: click.Context, hosts: int, seed: int) -> None:
 @main.command()
 @HOSTS
 @click.option("--format", "form", type=click.Choice(["json", "csv", "prometheus"]), default="json", show_default=True)
-@click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=click.FloatRange(0.5, 3600))
+@click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=Finite(0.5, 3600))
 @click.pass_context
 def snapshot(ctx: click.Context, hosts: tuple[str, ...], form: str, timeout_s: float) -> None:
     """Print one complete look at the hosts. Exit 0 when written, even with dead hosts in it."""
@@ -145,9 +146,21 @@ def watch(ctx: click.Context, hosts: tuple[str, ...]) -> None:
     run(pour())
 
 
-@main.command()
+class _Check(click.Command):
+    """A command whose 2 means "down": mistakes in its own options must not say that."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Read the arguments."""
+        try:
+            return super().make_context(*args, **more)
+        except click.UsageError as mistake:
+            mistake.exit_code = EXIT_CHECK_USAGE  # pyright: ignore[reportAttributeAccessIssue] - click reads it there
+            raise
+
+
+@main.command(cls=_Check)
 @HOSTS
-@click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=click.FloatRange(0.5, 3600))
+@click.option("--timeout", "timeout_s", metavar="S", default=20.0, show_default=True, type=Finite(0.5, 3600))
 @click.pass_context
 def check(ctx: click.Context, hosts: tuple[str, ...], timeout_s: float) -> None:
     """Print one line per host. Exit 0 fine, 1 degraded, 2 down, 3 unknown (also for usage mistakes)."""
@@ -247,10 +260,14 @@ def completion(shell: str) -> None:
     click.echo(kind(main, {}, "quarterdeck", "_QUARTERDECK_COMPLETE").source())
 
 
-def _start_log(file: str) -> None:
+def _start_log(file: str, code: int) -> None:
     from tui.logs import start_log  # noqa: PLC0415
 
-    or_fault(lambda: start_log(Path(file)))
+    try:
+        start_log(Path(file))
+    except OSError as error:
+        why = error.strerror or "cannot be written"
+        raise Fault([f"--log-file: {file}: {why}; expected a file that can be written"], code) from None
 
 
 if __name__ == "__main__":

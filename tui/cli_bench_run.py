@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import click
 
 from tui.cli_bench_print import print_results
-from tui.cli_shared import EXIT_CANCELLED, EXIT_USAGE, Fault, complete_host, or_fault, settings_of
+from tui.cli_shared import EXIT_CANCELLED, EXIT_USAGE, Fault, Finite, complete_host, or_fault, settings_of
 from tui.cli_shared import run as run_to_end
 
 if TYPE_CHECKING:
@@ -35,17 +35,11 @@ def complete_benchmark(_ctx: click.Context, _param: click.Parameter, start: str)
     return [each for each in registry.ids() if each.startswith(start)]
 
 
-class _Positive(click.FloatRange):
+class _Positive(Finite):
     """A finite number above 0."""
 
     def __init__(self) -> None:
         super().__init__(0, min_open=True)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
 
 
 @click.command()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tui.cli_shared import EXIT_USAGE, Fault, complete_host, or_fault, print_json, run, settings_of
+from tui.cli_shared import EXIT_USAGE, Fault, Finite, complete_host, or_fault, print_json, run, settings_of
 
 if TYPE_CHECKING:
     from probes.config import Settings
@@ -18,7 +18,7 @@ _MAX_NODES = 64
 @click.command()
 @click.argument("hosts", nargs=-1, metavar="HOST HOST...", required=True, shell_complete=complete_host)
 @click.option("--port", metavar="P", required=True, type=click.IntRange(1, 65535), help="The rendezvous port.")
-@click.option("--timeout", "timeout_s", metavar="S", default=3.0, show_default=True, type=click.FloatRange(0.1, 30))
+@click.option("--timeout", "timeout_s", metavar="S", default=3.0, show_default=True, type=Finite(0.1, 30))
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of text.")
 @click.pass_context
 def preflight(ctx: click.Context, hosts: tuple[str, ...], *, port: int, timeout_s: float, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,17 @@ EXIT_INTERNAL = 1
 EXIT_USAGE = 2
 EXIT_CHECK_USAGE = 3
 EXIT_CANCELLED = 130
+
+
+class Finite(click.FloatRange):
+    """A number in a range; not a number (NaN) is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that was written."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 class Interruptible(click.Group):

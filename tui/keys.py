@@ -5,10 +5,17 @@ A section is where the keys work: ``app`` everywhere, else the screen's or the p
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from msgspec import Struct
 from textual.binding import Binding, BindingType
+from textual.keys import _character_to_key
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: a key that no terminal sends
+NO_KEY: Final = "<none>"
 
 Section = Literal[
     "app", "fleet", "grid", "log", "host", "matrix", "triage", "audit", "bench", "history", "help"
@@ -261,3 +268,36 @@ def actions() -> dict[str, frozenset[str]]:
     for key in KEYS:
         found[key.id] = found.get(key.id, frozenset()) | also.get(key.section, frozenset({key.section}))
     return found
+
+
+def effective(configured: Mapping[str, str]) -> dict[str, str]:
+    """The keys of every action that has others than its own: what ``[keys]`` binds, and what that takes from others.
+
+    An action that is left without any key has an empty text.
+    """
+    found = {action: ",".join(_split(keys)) for action, keys in configured.items() if action in ids()}
+    if not found:
+        return found
+    places = actions()
+    owners = [(places[action], frozenset(_split(keys))) for action, keys in found.items()]
+    for key in KEYS:
+        if key.id in configured:
+            continue
+        here = places[key.id]
+        taken = frozenset[str]().union(*(theirs for there, theirs in owners if there & here))
+        own = _split(key.keys)
+        left = [one for one in own if one not in taken]
+        if len(left) < len(own):
+            found[key.id] = max(found.get(key.id, ""), ",".join(left), key=len)
+    return found
+
+
+def keymap(configured: Mapping[str, str]) -> dict[str, str]:
+    """The same for Textual, which takes an empty text for no change."""
+    return {action: keys or NO_KEY for action, keys in effective(configured).items()}
+
+
+def _split(keys: str) -> list[str]:
+    """The single keys by Textual's long names: ``question_mark`` for ``?``."""
+    parts = (part.strip() for part in keys.split(","))
+    return [_character_to_key(part) if len(part) == 1 else part for part in parts]

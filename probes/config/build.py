@@ -11,6 +11,7 @@ import msgspec
 
 from probes.config.aws import AWS
 from probes.config.hosts import HOSTS, SERVICES, join_services
+from probes.config.key_names import is_key, meant
 from probes.config.schema import (
     AnyTable,
     Choice,
@@ -138,7 +139,7 @@ _KEYS = MapOf(_KEY, "actions with their keys", Text("an action's name", re.compi
 
 
 def _check_keys(bindings: Mapping[str, str], actions: Actions | None, report: Report) -> None:
-    """No key twice: for one action, and, where the actions are known, for two that work on the same screen."""
+    """Only keys, and none twice: for one action, and, where the actions are known, for two on the same screen."""
     owners: dict[str, list[str]] = {}
     for action, binding in bindings.items():
         key = join("keys", action)
@@ -147,6 +148,13 @@ def _check_keys(bindings: Mapping[str, str], actions: Actions | None, report: Re
             continue
         screens = set(actions[action]) if actions is not None else set[str]()
         for one in (part.strip() for part in binding.split(",")):
+            if not is_key(one):
+                likely = meant(one)
+                hint = f' (did you mean "{likely}"?)' if likely else ""
+                report.add(
+                    key, f'"{one}" is not a key{hint}', 'a character, or a name such as "f5", "ctrl+r" or "escape"'
+                )
+                continue
             for owner in owners.setdefault(one, []):
                 if owner == action:
                     report.add(key, f'"{one}" is twice here', "each key once")

@@ -87,15 +87,15 @@ def _checked(nonce: str) -> str:
 def _script(nonce: str, *, python: bool) -> str:
     mark = f"QDK1 {_checked(nonce)}"
     parts = [f'test -r /proc/uptime||{{ echo "{mark} none no readable /proc on $(uname -s)";exit 1;}}']
-    why = "asked for"
+    why, lack = "asked for", ""
     if python:
-        why = "$w"
+        why, lack = "$w", "$w and "
         parts.append(
             f"w=no-python;for p in {_PYTHONS};do command -v $p >/dev/null 2>&1||continue;"
             f'$p -IBS -c "{_CHECK}" </dev/null >/dev/null 2>&1||{{ w=$p-unusable;continue;}};'
             f'exec $p -IBS -c "{_LOADER}" {mark} python;done'
         )
-    parts.append(f'command -v dd >/dev/null||{{ echo "{mark} none {why} and no dd";exit 1;}}')
+    parts.append(f'command -v dd >/dev/null||{{ echo "{mark} none {lack}no dd";exit 1;}}')
     parts.append(f'echo "{mark} sh {why}";read -r n;eval "$(dd bs=1 count=$n 2>/dev/null)"')
     return ";".join(parts)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 
 from probes.errors import AuthError, ConnectError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
+from probes.hosts.by_hand import forget_key_command, ssh_command
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -224,7 +225,8 @@ class Handshake:
             self._key_error = HostKeyChangedError(
                 f"{name} presents {key.get_algorithm()} {print_}, not the key in known_hosts: maybe not your host",
                 layer="host_key",
-                next_step=f"if it was rebuilt, verify that fingerprint on its console, then: ssh-keygen -R '{name}'",
+                next_step="if it was rebuilt, verify that fingerprint on its console, then: "
+                + forget_key_command(plan),
             )
             return False
         if plan.accept_new:
@@ -233,7 +235,7 @@ class Handshake:
         self._key_error = HostKeyUnknownError(
             f"{name} is not in known_hosts (it presents {key.get_algorithm()} {print_})",
             layer="host_key",
-            next_step=f"verify that fingerprint, then connect once: ssh -p {plan.port} {plan.user}@{plan.address}",
+            next_step=f"verify that fingerprint, then connect once: {ssh_command(plan)}",
         )
         return False
 

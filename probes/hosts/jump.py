@@ -66,13 +66,17 @@ class JumpPool:
         Raises:
             LinkError: the jump host itself could not be reached; the cause starts with its name.
         """
+        before, _, last = spec.rpartition(",")
+        jump = _jump_host(last.strip(), before.strip() or None, target)
+        if jump.address == target.address and jump.port == target.port:  # of this host alone, not of all behind it
+            raise ConnectError(f"jump host {spec}: is the host itself", layer="jump", next_step="mend proxy_jump")
         self._refuse_loop(spec)
         shared = self._shared.get(spec)
         if shared is not None and shared.task.done() and not _usable(shared):
             self._shared.pop(spec, None)
             shared = None
         if shared is None:
-            task = asyncio.create_task(self._connect(spec, target, on_phase), name=f"jump {spec}")
+            task = asyncio.create_task(self._connect(spec, jump, on_phase), name=f"jump {spec}")
             shared = self._shared[spec] = _Shared(task)
         shared.users += 1
         try:
@@ -137,11 +141,7 @@ class JumpPool:
         if self._closing:
             await asyncio.wait(set(self._closing), timeout=3.0)
 
-    async def _connect(self, spec: str, target: Host, on_phase: Callable[[str], None]) -> Connection:
-        before, _, last = spec.rpartition(",")
-        host = _jump_host(last.strip(), before.strip() or None, target)
-        if host.address == target.address and host.port == target.port:
-            raise ConnectError("is the host itself", layer="jump", next_step="mend proxy_jump")
+    async def _connect(self, spec: str, host: Host, on_phase: Callable[[str], None]) -> Connection:
         _making.set(spec)  # this is a task of its own, with a context of its own
         connection = await self._transport.connect(host, lambda phase: on_phase(f"jump {phase}"))
         connection.ssh.set_keepalive(_ALIVE_EVERY_S, 3)

@@ -320,7 +320,7 @@ class AgentStream:
         if self._strikes >= _FLOOD_STRIKES:
             self.fail(
                 AgentError(
-                    f"flood: over {FLOOD_FACTOR} times the expected rate, {_FLOOD_STRIKES} times in a row",
+                    f"over {FLOOD_FACTOR} times the expected rate, {_FLOOD_STRIKES} times in a row",
                     layer="flood",
                     next_step="look at what runs in the place of the agent on that host",
                 )

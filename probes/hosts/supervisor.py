@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 
 from probes import clock
+from probes.config import Ssh
+from probes.config.find import expanded
 from probes.evidence import HoldState, PortHold
 from probes.fleet import new_link
 from probes.hosts import inside as asked
 from probes.hosts.asker import Asker, NobodyToAsk
+from probes.hosts.by_hand import known_hosts_option
 from probes.hosts.collector import Collector
 from probes.hosts.intake import Intake
 from probes.hosts.session import HostSession
@@ -204,15 +207,18 @@ class Supervisor:
     def ssh_argv(self, host_id: str) -> list[str]:
         """The `ssh` command line that reaches a host as we do."""
         host = self._fleet.hosts[host_id].host
+        ssh, usual = self._settings.ssh, Ssh()
         argv = ["ssh"]
+        if ssh.config_files != usual.config_files:  # ssh takes one file
+            argv += ["-F", str(expanded(ssh.config_files[0])) if ssh.config_files else "none"]
         if host.port is not None:
             argv += ["-p", str(host.port)]
         if host.user is not None:
             argv += ["-l", host.user]
-        for path in host.identity_files or self._settings.ssh.identity_files:
+        for path in host.identity_files or ssh.identity_files:
             argv += ["-i", path]
-        if host.known_hosts:
-            argv += ["-o", f"UserKnownHostsFile={' '.join(host.known_hosts)}"]
+        if host.known_hosts or ssh.known_hosts != usual.known_hosts:
+            argv += ["-o", known_hosts_option(host.known_hosts or ssh.known_hosts)]
         if host.proxy_jump:
             argv += ["-J", host.proxy_jump]
         return [*argv, "--", host.address]

@@ -22,6 +22,7 @@ from probes.errors import (
     HandshakeError,
     LinkError,
 )
+from probes.hosts.by_hand import ssh_command
 from probes.hosts.files import FileThreads
 from probes.hosts.gather import connect_on
 from probes.hosts.handshake import Handshake, await_banner
@@ -376,5 +377,5 @@ def _refused(plan: DialPlan, identities: Identities) -> AuthError:
     return AuthError(
         f"user {plan.user} was not accepted (offered {offered}{extra}{locked})",
         layer="auth",
-        next_step=f"try: ssh -v -p {plan.port} {plan.user}@{plan.address}",
+        next_step=f"try: {ssh_command(plan, '-v')}",
     )

@@ -98,7 +98,9 @@ def _judge_sample(sample: Brief, limits: Thresholds, found: list[tuple[Level, st
     for gpu in sample.gpus:
         _judge_gpu(gpu, limits, found)
     reason = sample.missing.get("gpus")
-    if reason is not None and reason != "unsupported":
+    if reason == "not_yet":  # nvidia-smi may take seconds to say its first word: that is no fault
+        found.append((Level.UNKNOWN, "GPUs not read yet"))
+    elif reason is not None and reason != "unsupported":
         found.append((Level.DEGRADED, f"GPUs unreadable: {reason}"))
     xid = sample.xid_events[-1] if sample.xid_events else None
     if xid is not None and sample.uptime_s - xid.uptime_s < XID_RECENT_S:

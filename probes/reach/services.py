@@ -156,7 +156,10 @@ class ServiceProber:
                 self._schedule.soon(host_id, now)
 
     def _look_at_links(self, now: float) -> None:
-        """A link that changed changes what is said of its SSH port, and of everything when it is paused or resumed."""
+        """A link that changed changes what is said of its SSH port, and of everything when it is paused or resumed.
+
+        One that became live opened the way to what lies behind its jump host.
+        """
         for host_id in self._services:
             record = self._fleet.hosts.get(host_id)
             if record is None or record.link is self._links.get(host_id):
@@ -165,6 +168,8 @@ class ServiceProber:
             self._links[host_id] = record.link
             if LinkState.PAUSED in (record.link.state, before.state if before is not None else None):
                 self._schedule.soon(host_id, now)
+            elif any(waits_for_tunnel(record, state) for state in record.services.values()):
+                self._schedule.soon(host_id, now)  # the round that comes reads the SSH port's state, too
             else:
                 self._begin_link(host_id, record)
 
@@ -285,6 +290,13 @@ class ServiceProber:
             return
         stamped = state if state.at_boot_s else structs.replace(state, at_boot_s=clock.boot_s())
         self._fleet.set_service(host.id, stamped)
+
+
+def waits_for_tunnel(record: HostRecord, state: ServiceState) -> bool:
+    """Whether a service was not probed because its jump host was not connected to, which it is by now."""
+    link = record.link
+    late = state.state is PortState.NOT_PROBED and state.via is not None
+    return late and link.state is LinkState.LIVE and state.at_boot_s < link.since_boot_s
 
 
 def _is_own_ssh(service: Service, host: Host, route: Route) -> bool:

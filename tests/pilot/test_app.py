@@ -22,6 +22,7 @@ from tui import base_app, commands, keys, themes
 from tui.app import QuarterdeckApp
 from tui.painter import Painter
 from tui.screens.dialogs import Confirm, DialogAsker
+from tui.screens.matrix import MatrixScreen
 
 
 def with_backend(fleet, backend, **over):
@@ -456,6 +457,27 @@ async def test_keys_are_remapped_by_id():
         await pilot.press("n")
         assert app.fleet_screen.selected == "gpu-001"
         assert "f9 faults" in screen_text(app)
+
+
+async def test_a_bound_key_is_taken_from_the_action_that_had_it_on_the_screen_in_the_footer_and_in_the_help():
+    fleet = fleet_of(3, at_boot_s=NOW_S)
+    mine = {"matrix": "p", "mark": "q"}
+    app = QuarterdeckApp(settings_of(fleet, keys=mine), fleet, boot_s=lambda: NOW_S)
+    async with app.run_test(size=(180, 60)) as pilot:
+        await pilot.press("q")
+        assert app.board.marked == {"gpu-000"}
+        footer = screen_text(app).splitlines()[-1]
+        assert "q mark" in footer
+        assert "ctrl+c quit" in footer.replace("^c", "ctrl+c")
+        assert "p matrix" in footer
+        assert "pause" not in footer
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, MatrixScreen), "the matrix")
+        await pilot.press("question_mark")
+        await until_text(pilot, "(no key)")
+    assert keys.effective(mine) == {"matrix": "p", "mark": "q", "pause": "", "quit": "ctrl+c"}
+    assert keys.effective({"faults": "?,f5", "help": "F"}) == {"faults": "question_mark,f5", "help": "F"}
+    assert keys.effective({}) == {}
 
 
 def test_every_key_has_one_id_a_description_and_an_action():

@@ -442,3 +442,26 @@ async def test_drawing_stands_back_for_a_key_and_the_cursor_moves_meanwhile():
         stopped.now += HOLD_S
         await until(pilot, lambda: row.version != drawn, "the beats go on")
         assert not app.banner
+
+
+async def test_a_host_that_the_filter_hides_is_not_acted_on():
+    fleet = fleet_of(3, at_boot_s=NOW_S)
+    backend = FakeBackend()
+
+    async def made() -> FakeBackend:
+        return backend
+
+    app = QuarterdeckApp(settings_of(fleet), fleet, made, boot_s=lambda: NOW_S, wall_s=lambda: WALL_S)
+    async with app.run_test(size=(120, 20)) as pilot:
+        await until(pilot, lambda: app.backend is not None, "the backend")
+        await pilot.press("j", "slash", *"nosuch", "enter")
+        await until_text(pilot, "no host matches")
+        assert app.fleet_screen.selected is None
+        await pilot.press("p", "ctrl+r", "y", "space", "enter")
+        await pilot.pause()
+        assert app.screen is app.fleet_screen
+        assert backend.calls == []
+        assert app.board.marked == set()
+        assert "gpu-001" not in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.fleet_screen.selected == "gpu-001", "the cursor is where it was")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from probes.fleet import Fleet, new_link
 from probes.model import Health, LinkState, PortState, Service, ServiceState
-from tests.support.fleets import FakeBackend, fleet_of, host, make_live
+from tests.support.fleets import HOSTILE_ID, FakeBackend, fleet_of, host, make_live
 from tests.support.screens import (
     HOSTILE,
     NOW_S,
@@ -264,3 +264,15 @@ def test_columns_and_faults() -> None:
     assert not is_fault(records[0])
     fleet.set_service("a", ServiceState("x", 1, PortState.OPEN, 1.0, Health.FAILING))
     assert is_fault(records[0])
+
+
+async def test_a_hostile_host_name_cannot_act_on_the_terminal():
+    fleet = Fleet([host(HOSTILE_ID), host("fine")])
+    app = app_of(fleet)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await pilot.press("m")
+        await until_text(pilot, "SSH session")
+        text = screen_text(app)
+        assert "[/kworker][b]" in text
+        assert all(char.isprintable() for char in text.replace("\n", ""))
+        assert set(screen_widths(app)) == {120}

@@ -149,6 +149,17 @@ def test_every_mistake_is_one_line_and_the_exit_code_says_so(tmp_path: Path, com
 
 
 @pytest.mark.parametrize(("command", "code"), [("snapshot", 2), ("check", 3)])
+def test_a_mistake_in_the_options_is_not_taken_for_a_host_that_is_down(tmp_path: Path, command: str, code: int) -> None:
+    for options, words in ((["--bogus"], "--bogus"), (["--timeout", "0"], "range"), (["--timeout", "nan"], "finite")):
+        done = _run(command, *options, code=code)
+        assert words in done.stderr
+        assert done.stdout == ""
+    log = tmp_path / "absent" / "log"
+    done = _run("--log-file", str(log), command, code=code)
+    assert done.stderr.strip() == (f"--log-file: {log}: No such file or directory; expected a file that can be written")
+
+
+@pytest.mark.parametrize(("command", "code"), [("snapshot", 2), ("check", 3)])
 def test_an_unknown_host_is_a_clear_line(tmp_path: Path, command: str, code: int) -> None:
     config = tmp_path / "config.toml"
     config.write_text('schema = 1\n[ssh]\nconfig_files = []\n[[hosts]]\nid = "gpu-1"\naddress = "127.0.0.1"\n')
@@ -222,6 +233,7 @@ def test_the_log_file_is_private_and_holds_no_secret(tmp_path: Path, elsewhere: 
     log = tmp_path / "quarterdeck.log"
     _run("--log-file", str(log), "snapshot", **elsewhere)
     assert log.stat().st_mode & 0o777 == 0o600
+    assert " INFO probes.fleet: link info localhost: live\n" in log.read_text()
     _run("--log-file", str(tmp_path / "no" / "where.log"), "snapshot", **elsewhere, code=2)
 
 

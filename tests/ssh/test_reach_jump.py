@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from probes.config import Intervals
 from probes.evidence import KeyCheck, Opening
+from probes.headless import take_snapshot
 from probes.model import Health, LinkState, PortState, Service, ServiceKind
 from probes.reach.gather import Gatherer
 from tests.support.http_standin import answer, stand_in
@@ -58,6 +60,35 @@ async def test_services_behind_a_jump_host(tmp_path: Path, keys: Keys) -> None:
             assert voice.phases_ms["tunnel"] > 0
             assert (none.state, none.detail) == (PortState.REFUSED, "the jump host says: Connection refused")
             assert (ssh.state, ssh.detail) == (PortState.OPEN, "from the live session")
+
+
+async def test_a_snapshot_waits_until_the_services_behind_a_jump_host_were_probed(tmp_path: Path, keys: Keys) -> None:
+    """The first round finds no connection to the jump host; the next one is far off."""
+    with RealSshd(tmp_path / "jump", keys) as jump, RealSshd(tmp_path / "target", keys) as target:
+        known = tmp_path / "known"
+        known.write_text(jump.known_hosts.read_text() + target.known_hosts.read_text())
+        async with stand_in(answer('"0.14.5"')) as server:
+            services = (Service("voice", server.port, ServiceKind.VOICEVOX), Service("none", closed_port()))
+            spec = f"{target.host().user}@{jump.address}:{jump.port}"
+            host = target.host(proxy_jump=spec, known_hosts=(str(known),), services=services)
+            taken = await take_snapshot(settings_for(host, intervals=Intervals(services_s=600.0)), 20.0)
+    (one,) = taken["hosts"]
+    assert one["link"]["state"] == "live"
+    assert [(each["state"], each["via"]) for each in one["services"]] == [("open", spec), ("refused", spec)]
+
+
+async def test_a_host_that_is_its_own_jump_host_is_no_reason_for_those_behind_it(tmp_path: Path, keys: Keys) -> None:
+    with RealSshd(tmp_path / "jump", keys) as jump:
+        spec = f"{jump.host().user}@{jump.address}:{jump.port}"
+        hosts = (
+            jump.host("itself", proxy_jump=spec),
+            jump.host("behind", proxy_jump=spec, address="127.0.0.6"),
+        )
+        async with watching(settings_for(*hosts)) as watch:
+            itself = await watch.until(lambda r: r.link.cause is not None, "itself")
+            behind = await watch.until(lambda r: r.link.cause is not None, "behind")
+    assert itself.link.cause == f"jump host {spec}: is the host itself"
+    assert "the jump host could not reach 127.0.0.6" in (behind.link.cause or "")
 
 
 async def test_diagnosis_of_a_host_behind_a_jump_host(tmp_path: Path, keys: Keys) -> None:

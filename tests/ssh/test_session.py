@@ -358,6 +358,7 @@ async def test_a_flood_is_paused_then_dropped_with_that_reason_and_others_are_un
             await watch.until(lambda r: r.samples >= 2, "good")
             record = await watch.until(lambda r: r.link.state is LinkState.AGENT_FAILED, "bad", limit_s=30)
             assert record.link.layer == "flood"
+            assert (record.link.cause or "").startswith("over 100 times the expected rate")
             assert "flood" in record.bad_text
             assert watch.record("good").link.state is LIVE
 

@@ -202,7 +202,8 @@ All in seconds.
 ## `[keys]`
 
 Other keys for an action: `faults = "F"`, several separated by commas. The names are in the README's table of keys. A
-key that is bound here is taken from the action that had it.
+key that is bound here is taken from the action that had it. It is a character, or a name such as `f5`, `ctrl+r`,
+`escape`, `pageup` or `comma`.
 
 ## `[triage]`
 

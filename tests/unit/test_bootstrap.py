@@ -96,6 +96,8 @@ def test_where_nothing_can_run_the_marker_says_why(tmp_path: Path) -> None:
     with run_through("/bin/sh", nonce, environ={"PATH": tools(tmp_path, without=("dd",))}) as run:
         assert run.boot == bootstrap.Boot("none", "no-python and no dd")
         assert run.wait_end() != 0
+    with run_through("/bin/sh", nonce, python=False, environ={"PATH": str(tmp_path)}) as run:
+        assert run.boot == bootstrap.Boot("none", "no dd")
 
 
 def old_pythons() -> list[str]:

@@ -63,6 +63,7 @@ def test_a_healthy_host_is_fine_without_reasons() -> None:
         ({"disks": (Disk("/data", "sdb", 100, 90, None, None, {}),)}, Level.DEGRADED, "disk /data 90%"),
         ({"xid_events": (Xid(86400.0 * 12 - 60, "0000:3b:00", 79, "off the bus"),)}, Level.DEGRADED, "XID 79"),
         ({"gpus": (), "missing": {"gpus": "timeout"}}, Level.DEGRADED, "GPUs unreadable: timeout"),
+        ({"gpus": (), "missing": {"gpus": "not_yet"}}, Level.UNKNOWN, "GPUs not read yet"),
     ],
 )
 def test_each_fault_has_its_level_and_its_words(over: dict[str, Any], level: Level, words: str) -> None:

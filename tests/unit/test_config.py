@@ -172,6 +172,27 @@ def test_many_mistakes_are_bounded_and_counted(written):
     assert lines[-1].endswith("and 800 more mistakes")
 
 
+def test_a_key_that_no_terminal_sends_is_a_mistake(written):
+    path = written('[keys]\nback = "esc"\nfaults = "f5,ctrl+zz"\nmark = "F5"\npage_up = "pgup"\npause = "Ctrl+R"\n')
+    what = 'expected a character, or a name such as "f5", "ctrl+r" or "escape"'
+    assert check(path) == [
+        f'{path}: keys.back: "esc" is not a key (did you mean "escape"?); {what}',
+        f'{path}: keys.faults: "ctrl+zz" is not a key; {what}',
+        f'{path}: keys.mark: "F5" is not a key (did you mean "f5"?); {what}',
+        f'{path}: keys.page_up: "pgup" is not a key (did you mean "pageup"?); {what}',
+        f'{path}: keys.pause: "Ctrl+R" is not a key (did you mean "ctrl+r"?); {what}',
+    ]
+
+
+def test_every_key_that_is_used_has_a_name_that_is_accepted(written):
+    from tui.keys import KEYS
+
+    used = sorted({one for key in KEYS for one in key.keys.split(",")})
+    more = ["?", "F", "+", "é", "漢", "ctrl+plus", "shift+f5", "alt+x", "ctrl+shift+left", "comma", "number_sign"]
+    lines = "".join(f'a{at} = "{one}"\n' for at, one in enumerate([*used, *more]))
+    assert check(written(f"[keys]\n{lines}")) == []
+
+
 def test_actions_and_clashes_are_checked_when_the_actions_are_known(written):
     path = written('[keys]\nfiltr = "f7"\nopen = "f5"\nfilter = "f6, f5"\nscroll = "f5"\n')
     assert check(path) == []

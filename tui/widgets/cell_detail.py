@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from probes.judge.ssh_steps import STEP_WORDS, Outcome, ssh_steps
 from probes.model import Health, PortState
+from probes.text import clean
 from tui.format import UNKNOWN, duration_text
 from tui.glyphs import WORDS
 from tui.widgets.lines import LinesPanel, clip, flow, wrap
@@ -44,7 +45,7 @@ def ssh_rows(view: View, width: int) -> list[Row]:
     rows: list[Row] = [
         clip(
             [
-                (f" {record.host.id} ", "strong"),
+                (f" {clean(record.host.id)} ", "strong"),
                 ("SSH session ", "muted"),
                 (WORDS[link.state][0], link_style(link.state)),
                 (f" for {since}, as the live session knows it", "muted"),
@@ -76,7 +77,7 @@ def ssh_rows(view: View, width: int) -> list[Row]:
 def service_rows(service: Service, probe: ServiceState | None, view: View, width: int) -> list[Row]:
     """One service: state with its meaning, numbers, detail."""
     head: list[Span] = [
-        (f" {view.record.host.id} ", "strong"),
+        (f" {clean(view.record.host.id)} ", "strong"),
         (f"{service.name} ", "text"),
         (f":{service.port} {service.kind.value}  ", "muted"),
     ]
@@ -133,7 +134,7 @@ class CellDetail(LinesPanel):
         service = next((each for each in view.record.host.services if each.name == self.service), None)
         if service is None:
             text = f"has no service {self.service}"
-            return [clip([(f" {view.record.host.id} ", "strong"), (text, "muted")], width)]
+            return [clip([(f" {clean(view.record.host.id)} ", "strong"), (text, "muted")], width)]
         return service_rows(service, view.record.services.get(service.name), view, width)
 
 

@@ -70,8 +70,9 @@ class FleetGrid(ScrollView, can_focus=True):
 
     @property
     def selected_row(self) -> Row | None:
-        """The row under the cursor."""
-        return self.board.rows.get(self.cursor_host) if self.cursor_host is not None else None
+        """The row under the cursor, where it is shown."""
+        at = self.board.at(self.cursor_host)
+        return self.board.rows.get(self.cursor_host) if self.cursor_host is not None and at is not None else None
 
     @property
     def selected_group(self) -> GroupLine | None:

@@ -12,7 +12,7 @@ from tui.filter import DOTTED, NUMBERS, TEXTS
 from tui.format import cells, fit
 from tui.glyphs import ASCII, WORDS
 from tui.history_filter import LANGUAGE
-from tui.keys import KEYS, Section
+from tui.keys import KEYS, Section, effective
 from tui.widgets.cell_detail import MEANINGS
 from tui.widgets.key_bar import key_name
 from tui.widgets.lines import beside, rule, wrap
@@ -85,12 +85,15 @@ def pairs(entries: Iterable[tuple[str, str, str]], width: int, name_width: int) 
 
 def key_names(keys: str, glyphs: Glyphs) -> str:
     """All keys of a binding as they are written on a keyboard, spelt out where only ASCII is drawn."""
+    if not keys:
+        return "(no key)"
     names = [key_name(key) for key in keys.split(",")]
     return glyphs.text(" ".join(_SPELT.get(name, name) if glyphs is ASCII else name for name in names))
 
 
 def key_blocks(mapped: Mapping[str, str], width: int, glyphs: Glyphs) -> list[list[Row]]:
     """Every key, as it is mapped now, by the place where it works."""
+    mapped = effective(mapped)
     blocks: list[list[Row]] = []
     for section, words in SECTION_WORDS.items():
         entries = [

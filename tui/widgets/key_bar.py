@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from textual.keys import format_key
 
-from tui.keys import KEYS, Key, Section
+from tui.keys import KEYS, Key, Section, effective
 from tui.widgets.drawn import DrawnLines, Piece, joined
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class KeyBar(DrawnLines):
     def draw(self, width: int, height: int) -> list[list[Segment]]:  # noqa: ARG002 - one line whatever the height
         """Keys with their words; those that do not fit are left out from the end."""
         p = self.palette
-        mapped = self.qd.settings.keys
+        mapped = effective(self.qd.settings.keys)
         hints = [
-            (key, key_name(mapped.get(key.id, key.keys)))
+            (key, key_name(bound))
             for section in self._sections
             for key in KEYS
-            if key.section == section and key.hint
+            if key.section == section and key.hint and (bound := mapped.get(key.id, key.keys))
         ]
         hints.sort(key=lambda hint: hint[0].id != "help")  # whoever knows this one finds all others
         used, self._spans, pieces = 0, [], []

@@ -13,6 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from probes.model import Health, LinkState, PortState
+from probes.text import clean
 from tui.format import cells, fit
 from tui.glyphs import WORDS
 from tui.guard import guarded, guarding
@@ -238,7 +239,7 @@ class ServiceGrid(ScrollView, can_focus=False):
         glyphs, words, fresh = self.deck.glyphs, self.shows_words, self._fresh_boot_s
         here = host_id == self.cursor_host
         mark = glyphs.folded if here else " "
-        spans: list[Span] = [(fit(f"{mark}{host_id}", self.host_width), "strong" if here else "text")]
+        spans: list[Span] = [(fit(f"{mark}{clean(host_id)}", self.host_width), "strong" if here else "text")]
         for index, (name, (_, size)) in enumerate(zip(self.columns, self._places(), strict=True)):
             text, style = cell_spans(record, name, size, glyphs, words=words, fresh_boot_s=fresh)
             if here and index == self.cursor_column:
