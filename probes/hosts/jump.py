@@ -1,4 +1,8 @@
-"""Shared connections to jump hosts: one per jump specification, kept while somebody uses it."""
+"""Shared connections to jump hosts, kept while somebody uses them.
+
+One per jump specification and what is offered and trusted on the way: hosts with keys or known_hosts files of their own
+do not ride on what another host's opened.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,11 @@ if TYPE_CHECKING:
 #: as long as TCP believes in it
 _ALIVE_EVERY_S: Final = 15.0
 
-#: the specification of the jump connection that the running task is making, if it is making one
-_making: ContextVar[str | None] = ContextVar("making", default=None)
+#: specification, identity files, known_hosts files
+_Key = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+#: the jump connection that the running task is making, if it is making one
+_making: ContextVar[_Key | None] = ContextVar("making", default=None)
 
 
 class _Shared:
@@ -31,7 +38,7 @@ class _Shared:
     def __init__(self, task: asyncio.Task[Connection]) -> None:
         self.task = task
         self.connection: Connection | None = None
-        self.behind: str | None = None
+        self.behind: _Key | None = None
         self.users = 0
 
 
@@ -41,23 +48,24 @@ class JumpPool:
     class Lease:
         """One user's hold on a shared jump connection."""
 
-        __slots__ = ("_pool", "_shared", "spec", "ssh")
+        __slots__ = ("_key", "_pool", "_shared", "spec", "ssh")
 
-        def __init__(self, pool: JumpPool, spec: str, shared: _Shared, ssh: Any) -> None:
+        def __init__(self, pool: JumpPool, key: _Key, shared: _Shared, ssh: Any) -> None:
             self._pool: JumpPool | None = pool
+            self._key = key
             self._shared = shared
-            self.spec = spec
+            self.spec = key[0]
             self.ssh = ssh
 
         def release(self) -> None:
             """Give the connection back; the last one out lets it be closed."""
             pool, self._pool = self._pool, None
             if pool is not None:
-                pool.release(self.spec, self._shared)
+                pool.release(self._key, self._shared)
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._shared: dict[str, _Shared] = {}
+        self._shared: dict[_Key, _Shared] = {}
         self._closing: set[asyncio.Task[None]] = set()
 
     async def lease(self, spec: str, target: Host, on_phase: Callable[[str], None]) -> Lease:
@@ -70,41 +78,42 @@ class JumpPool:
         jump = _jump_host(last.strip(), before.strip() or None, target)
         if jump.address == target.address and jump.port == target.port:  # of this host alone, not of all behind it
             raise ConnectError(f"jump host {spec}: is the host itself", layer="jump", next_step="mend proxy_jump")
-        self._refuse_loop(spec)
-        shared = self._shared.get(spec)
+        key = (spec, target.identity_files, target.known_hosts)
+        self._refuse_loop(key)
+        shared = self._shared.get(key)
         if shared is not None and shared.task.done() and not _usable(shared):
-            self._shared.pop(spec, None)
+            self._shared.pop(key, None)
             shared = None
         if shared is None:
-            task = asyncio.create_task(self._connect(spec, jump, on_phase), name=f"jump {spec}")
-            shared = self._shared[spec] = _Shared(task)
+            task = asyncio.create_task(self._connect(key, jump, on_phase), name=f"jump {spec}")
+            shared = self._shared[key] = _Shared(task)
         shared.users += 1
         try:
             # several hosts wait for one attempt: the first one's cancellation must not end it for the others
             connection = await asyncio.shield(shared.task)
         except LinkError as error:
-            self.release(spec, shared)
+            self.release(key, shared)
             copy = type(error)(f"jump host {spec}: {error.cause}", layer=error.layer, next_step=error.next_step)
             raise copy from None
         except BaseException:
-            self.release(spec, shared)
+            self.release(key, shared)
             raise
         shared.connection = connection
-        return JumpPool.Lease(self, spec, shared, connection.ssh)
+        return JumpPool.Lease(self, key, shared, connection.ssh)
 
-    def _refuse_loop(self, spec: str) -> None:
-        """Note that the jump host being connected to is itself behind ``spec``.
+    def _refuse_loop(self, key: _Key) -> None:
+        """Note that the jump host being connected to is itself behind ``key``.
 
         Raises:
-            ConnectError: ``spec`` waits, in the end, for that very jump host.
+            ConnectError: ``key`` waits, in the end, for that very jump host.
         """
         making = _making.get()
         if making is None:
             return
-        way = [making]
-        step: str | None = spec
+        way = [making[0]]
+        step: _Key | None = key
         while step is not None:
-            way.append(step)
+            way.append(step[0])
             if step == making:
                 words = " -> ".join(way)
                 raise ConnectError(
@@ -113,21 +122,16 @@ class JumpPool:
             following = self._shared.get(step)
             step = following.behind if following is not None and not following.task.done() else None
         if (mine := self._shared.get(making)) is not None:
-            mine.behind = spec
+            mine.behind = key
 
-    def current(self, spec: str) -> Any:
-        """Return asyncssh's connection for ``spec`` if one is up now, else None."""
-        shared = self._shared.get(spec)
-        return shared.connection.ssh if shared is not None and shared.connection and _usable(shared) else None
-
-    def release(self, spec: str, shared: _Shared) -> None:
+    def release(self, key: _Key, shared: _Shared) -> None:
         """Count one user less; close when nobody is left."""
         shared.users -= 1
         if shared.users > 0:
             return
-        if self._shared.get(spec) is shared:
-            del self._shared[spec]
-        task = asyncio.create_task(_end(shared), name=f"close jump {spec}")
+        if self._shared.get(key) is shared:
+            del self._shared[key]
+        task = asyncio.create_task(_end(shared), name=f"close jump {key[0]}")
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
@@ -141,8 +145,8 @@ class JumpPool:
         if self._closing:
             await asyncio.wait(set(self._closing), timeout=3.0)
 
-    async def _connect(self, spec: str, host: Host, on_phase: Callable[[str], None]) -> Connection:
-        _making.set(spec)  # this is a task of its own, with a context of its own
+    async def _connect(self, key: _Key, host: Host, on_phase: Callable[[str], None]) -> Connection:
+        _making.set(key)  # this is a task of its own, with a context of its own
         connection = await self._transport.connect(host, lambda phase: on_phase(f"jump {phase}"))
         connection.ssh.set_keepalive(_ALIVE_EVERY_S, 3)
         return connection

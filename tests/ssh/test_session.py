@@ -460,6 +460,28 @@ async def test_hosts_behind_a_jump_share_one_connection_to_it(tmp_path: Path, ke
         await jump.wait_closed()
 
 
+async def test_a_host_that_does_not_trust_its_jump_host_does_not_ride_on_one_that_does(
+    tmp_path: Path, keys: Keys
+) -> None:
+    async with FakeHost(tmp_path, keys) as jump, FakeHost(tmp_path, keys) as one, FakeHost(tmp_path, keys) as two:
+        jump.forward = True
+        spec = f"{jump.host().user}@127.0.0.1:{jump.port}"
+        known = tmp_path / "all_known"
+        known.write_text("".join(each.known_hosts.read_text() for each in (jump, one, two)))
+        trusting = one.host("trusting", proxy_jump=spec, known_hosts=(str(known),))
+        strict = two.host("strict", proxy_jump=spec)  # knows the key of its own host alone
+        async with watching(settings_for(trusting, strict)) as watch:
+            await watch.until(lambda r: r.samples >= 1, "trusting")
+            record = await watch.until(lambda r: r.link.state is LinkState.HOST_KEY_UNKNOWN, "strict")
+            assert "jump host" in (record.link.cause or "")
+            since_s = record.link.since_boot_s
+            watch.supervisor.reconnect("strict")  # now there surely is a connection that it could ride on
+            await watch.until(
+                lambda r: r.link.state is LinkState.HOST_KEY_UNKNOWN and r.link.since_boot_s > since_s, "strict"
+            )
+            assert two.connections == 0
+
+
 async def test_nobody_waits_for_a_hung_host(tmp_path: Path, keys: Keys) -> None:
     """Twice as many hosts hang before their banner as may connect at once: a healthy one is not delayed by them."""
     with contextlib.ExitStack() as stack:
