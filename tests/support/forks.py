@@ -5,7 +5,7 @@ Each command is still a process of its own, with its own environment, folder, st
 when a module is imported, as botocore's folder of SSO sessions, a command needs an interpreter of its own; here ``~`` is
 then a folder that is not there.
 
-``python -m tests.support.forks FD`` serves the socket FD until it is closed.
+``python -m tests.support.forks FD KIND`` serves the socket FD until it is closed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Literal, Self
 
 from tests.support.netns import ROOT
 
@@ -33,38 +33,36 @@ if TYPE_CHECKING:
 
 _MOST_BYTES = 200_000
 _NEW_MOUNTS, _BIND, _PRIVATE_BELOW = 0x20000, 0x1000, 0x40000 | 0x4000
-#: what ``diagnose`` and ``audit`` import; ``tui.cli`` itself is run, and so may not be there
-_NEEDED = (
-    "asyncssh",
-    "boto3",
-    "botocore.httpsession",
-    "botocore.parsers",
-    "botocore.regions",
-    "botocore.retries.standard",
-    "probes.cloud.gather",
-    "probes.cloud.ssm",
-    "probes.config",
-    "probes.diagnose_report",
-    "probes.headless",
-    "probes.investigate",
-    "probes.judge.correlate",
-    "probes.judge.triage",
-    "tui.cli_bench",
-    "tui.cli_preflight",
-    "tui.cli_triage",
-)
+#: what the commands import; ``tui.cli`` itself is run, and so may not be there
+_NEEDED = {
+    "triage": (
+        "boto3",
+        "botocore.httpsession",
+        "botocore.parsers",
+        "botocore.regions",
+        "botocore.retries.standard",
+        "probes.cloud.gather",
+        "probes.cloud.ssm",
+        "probes.diagnose_report",
+        "probes.headless",
+        "probes.judge.correlate",
+        "probes.judge.triage",
+    ),
+    "bench": ("tui.bench_headless", "tui.cli_bench_run", "benchmarks.store", "probes.fleet"),
+}
+_ALWAYS = ("asyncssh", "probes.config", "probes.investigate", "tui.cli_bench", "tui.cli_preflight", "tui.cli_triage")
 
 
 class Forks:
-    """Runs ``tui.cli``, in ``space`` if one is given; ``with`` ends it."""
+    """Runs ``tui.cli``, in ``space`` if one is given; ``kind``: of which commands. ``with`` ends it."""
 
-    def __init__(self, space: Namespace | None = None) -> None:
+    def __init__(self, space: Namespace | None = None, kind: Literal["triage", "bench"] = "triage") -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _MOST_BYTES)
         with theirs:
             enter = [] if space is None else space.enter()
             self._process = subprocess.Popen(
-                [*enter, sys.executable, "-m", "tests.support.forks", str(theirs.fileno())],
+                [*enter, sys.executable, "-m", "tests.support.forks", str(theirs.fileno()), kind],
                 pass_fds=[theirs.fileno()],
                 cwd=ROOT,
                 env={**os.environ, "HOME": "/nonexistent"},
@@ -78,10 +76,16 @@ class Forks:
         self._process.wait(10)
 
     def run(
-        self, args: list[str], *, cwd: Path, env: dict[str, str], mounts: dict[str, str], timeout_s: float
+        self,
+        args: list[str],
+        *,
+        cwd: Path,
+        env: dict[str, str],
+        mounts: dict[str, str] | None = None,
+        timeout_s: float = 50.0,
     ) -> subprocess.CompletedProcess[str]:
         """Run ``quarterdeck ARGS`` to its end; ``mounts``: files to be seen in place of others."""
-        asked = {"args": args, "cwd": str(cwd), "env": env, "mounts": mounts}
+        asked = {"args": args, "cwd": str(cwd), "env": env, "mounts": mounts or {}}
         with ExitStack() as stack:
             pipes = [os.pipe() for _ in range(3)]
             out, err, status = (stack.enter_context(os.fdopen(end, "rb")) for end, _ in pipes)
@@ -154,9 +158,15 @@ def _mount(mounts: dict[str, str]) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _prepare() -> None:
-    for name in _NEEDED:
+def _prepare(kind: str) -> None:
+    for name in (*_ALWAYS, *_NEEDED[kind]):
         importlib.import_module(name)
+    if kind == "triage":
+        _read_models()
+    gc.freeze()  # what is there stays shared
+
+
+def _read_models() -> None:
     import botocore.session
 
     loader = botocore.session.create_loader()
@@ -165,11 +175,10 @@ def _prepare() -> None:
     for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
         loader.load_data(name)
     botocore.session.create_loader = lambda *_: loader
-    gc.freeze()  # what is there stays shared
 
 
 def main() -> None:
-    _prepare()
+    _prepare(sys.argv[2])
     asked = _serve(int(sys.argv[1]))
     if asked is None:
         return
