@@ -44,8 +44,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Without it each worker compiles every test anew, and each program that a test starts all of quarterdeck.
     """
-    if sys.dont_write_bytecode and sys.pycache_prefix is None and config.cache is not None:
-        folder = str(config.cache.mkdir("bytecode"))
+    cache = getattr(config, "cache", None)  # none under -p no:cacheprovider
+    if sys.dont_write_bytecode and sys.pycache_prefix is None and cache is not None:
+        folder = str(cache.mkdir("bytecode"))
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         os.environ["PYTHONPYCACHEPREFIX"] = folder
         sys.dont_write_bytecode, sys.pycache_prefix = False, folder
