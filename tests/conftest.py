@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -36,6 +37,19 @@ def _missing(need: str) -> str | None:
 
 #: tests that wait for real time-outs: they begin first, so that a run does not end by waiting for one of them
 _LONG = ("test_eight_nodes_of", "test_efficiency_is_measured", "test_a_frozen_watcher")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep compiled code where no ``__pycache__`` may be written: in pytest's cache, out of the tree.
+
+    Without it each worker compiles every test anew, and each program that a test starts all of quarterdeck.
+    """
+    cache = getattr(config, "cache", None)  # none under -p no:cacheprovider
+    if sys.dont_write_bytecode and sys.pycache_prefix is None and cache is not None:
+        folder = str(cache.mkdir("bytecode"))
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        os.environ["PYTHONPYCACHEPREFIX"] = folder
+        sys.dont_write_bytecode, sys.pycache_prefix = False, folder
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

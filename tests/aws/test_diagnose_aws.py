@@ -12,6 +12,7 @@ import pytest
 from tests.support.aws import REGION
 from tests.support.cloud import ME, Cloud, Site
 from tests.support.diagnosing import Desk, Found
+from tests.support.forks import Forks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,16 @@ def cloud() -> Iterator[Cloud]:
         yield cloud
 
 
+@pytest.fixture(scope="module")
+def forks(cloud: Cloud) -> Iterator[Forks]:
+    with Forks(cloud.space) as forks:
+        yield forks
+
+
 @pytest.fixture
-def desk(cloud: Cloud, tmp_path: Path) -> Desk:
+def desk(cloud: Cloud, forks: Forks, tmp_path: Path) -> Desk:
     """Somebody with credentials, whose own address AWS sees as ``ME``."""
-    return Desk(tmp_path / "desk", cloud.space, **cloud.env)
+    return Desk(tmp_path / "desk", cloud.space, forks=forks, **cloud.env)
 
 
 def configure(

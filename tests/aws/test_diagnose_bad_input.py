@@ -14,9 +14,11 @@ import pytest
 
 from tests.support.aws_standin import Recorded, aws_standin, refusal
 from tests.support.diagnosing import Answer, Desk
+from tests.support.forks import Forks
 from tests.support.sshd import Keys, free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -24,9 +26,15 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": SECRET, "AW
 EVERY_PART = "address, credentials, instance, nacl, public access block, route, security group"
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks() as forks:
+        yield forks
+
+
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path / "desk")
+def desk(forks: Forks, tmp_path: Path) -> Desk:
+    desk = Desk(tmp_path / "desk", forks=forks)
     desk.config("")
     return desk
 
@@ -73,6 +81,7 @@ def test_a_profile_that_does_not_exist(desk: Desk) -> None:
 
 
 def test_an_expired_sso_session(desk: Desk) -> None:
+    desk.forks = None  # where sessions lie is settled when botocore is imported
     (desk.folder / "aws-config").write_text(
         "[profile ops]\nsso_session = corp\nsso_account_id = 123456789012\nsso_role_name = read\nregion = ap-northeast-1\n"
         "[sso-session corp]\nsso_start_url = https://corp.example.com/start\nsso_region = us-east-1\n"
@@ -151,7 +160,7 @@ def test_a_key_with_a_passphrase_is_not_asked_for_and_the_passphrase_is_not_show
     passphrase = "correct horse battery staple"
     key = asyncssh.generate_private_key("ssh-ed25519")
     locked = tmp_path / "locked"
-    key.write_private_key(locked, passphrase=passphrase)
+    key.write_private_key(locked, passphrase=passphrase, rounds=4, ignore_few_rounds=True)
     Keys(tmp_path)
     port = free_port()
     desk.config(

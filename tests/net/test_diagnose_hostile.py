@@ -23,6 +23,7 @@ from tests.support.diagnose_world import (
     world as made_world,
 )
 from tests.support.diagnosing import Desk
+from tests.support.forks import Forks
 from tests.support.many_services import ENDLESS, EXPIRED, GARBAGE, HANGS, HEALTHY, MUTE_SSH
 from tests.support.sshd import children_of
 
@@ -39,9 +40,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def forks(world: World) -> Iterator[Forks]:
+    with Forks(world.net.watcher) as forks:
+        yield forks
+
+
 @pytest.fixture
-def desk(world: World, tmp_path: Path) -> Desk:
-    return Desk(tmp_path / "desk", world.net.watcher)
+def desk(world: World, forks: Forks, tmp_path: Path) -> Desk:
+    return Desk(tmp_path / "desk", world.net.watcher, forks=forks)
 
 
 def files(folder: Path) -> set[str]:
@@ -127,6 +134,7 @@ def test_a_bare_address_is_asked_for_its_ssh(desk: Desk) -> None:
 
 
 def test_nothing_is_written_and_nobody_is_left_on_either_side(world: World, desk: Desk) -> None:
+    desk.forks = None  # an interpreter of its own could write what a fork would not
     world.configure(desk, SSH_SERVICE, web("web", HEALTHY))
     there, here = files(world.home), files(desk.folder)
     on_host, near = world.net.server.pids(), world.net.watcher.pids()

@@ -25,6 +25,7 @@ from tests.support.diagnose_world import (
     world as made_world,
 )
 from tests.support.diagnosing import Desk, Found
+from tests.support.forks import Forks
 from tests.support.many_services import CLOSES, FAILING, FILTERED, HEALTHY, LOOPBACK, MUTE_SSH, SECURE
 
 if TYPE_CHECKING:
@@ -40,10 +41,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(scope="module")
+def forks(world: World) -> Iterator[Forks]:
+    with Forks(world.net.watcher) as forks:
+        yield forks
+
+
 @pytest.fixture
-def desk(world: World, tmp_path: Path) -> Desk:
+def desk(world: World, forks: Forks, tmp_path: Path) -> Desk:
     """A watcher that has no AWS credentials."""
-    return Desk(tmp_path / "desk", world.net.watcher)
+    return Desk(tmp_path / "desk", world.net.watcher, forks=forks)
 
 
 def test_a_healthy_host_has_no_verdict_and_exit_0(desk: Desk, world: World) -> None:

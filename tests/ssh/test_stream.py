@@ -97,7 +97,7 @@ def path_without(folder: Path, *names: str, **instead: str) -> str:
     for source in ("/usr/bin", "/bin"):
         for program in Path(source).iterdir():
             link = folder / program.name
-            if not program.name.startswith(names) and not link.exists():
+            if not program.name.startswith(names) and not os.path.lexists(link):
                 link.symlink_to(program)
     return str(folder)
 

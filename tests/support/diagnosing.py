@@ -18,6 +18,7 @@ from tests.support.netns import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.support.forks import Forks
     from tests.support.netns import Namespace
 
 #: bind the desk's files over the system's, then run the rest; needs a mount namespace
@@ -82,11 +83,12 @@ def brief(verdict: dict[str, Any]) -> Found:
 
 
 class Desk:
-    """Runs the command. ``space`` None: where the test runs."""
+    """Runs the command. ``space`` None: where the test runs. ``forks``: who runs it, if not a new interpreter each time."""
 
-    def __init__(self, folder: Path, space: Namespace | None = None, **env: str) -> None:
+    def __init__(self, folder: Path, space: Namespace | None = None, *, forks: Forks | None = None, **env: str) -> None:
         self.folder = folder
         self.space = space
+        self.forks = forks
         folder.mkdir(exist_ok=True)
         self.known_hosts = folder / "known_hosts"
         self.known_hosts.touch()
@@ -129,6 +131,12 @@ class Desk:
 
     def run(self, *args: str, env: dict[str, str] | None = None, timeout_s: float = 50.0) -> Answer:
         """Run the command to its end."""
+        whole = {**self.env, **(env or {})}
+        if self.forks is not None:
+            names = {"/etc/hosts": str(self.hosts_file), "/etc/nsswitch.conf": str(self.folder / "nsswitch")}
+            mounts = {} if self.space is None else names
+            done = self.forks.run(list(args), cwd=self.folder, env=whole, mounts=mounts, timeout_s=timeout_s)
+            return Answer(done)
         return Answer(
             subprocess.run(
                 self.argv(*args),
@@ -138,7 +146,7 @@ class Desk:
                 check=False,
                 stdin=subprocess.DEVNULL,
                 cwd=self.folder,
-                env={**self.env, **(env or {})},
+                env=whole,
             )
         )
 

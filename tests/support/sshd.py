@@ -197,7 +197,7 @@ def without_python(folder: Path) -> str:
     for source in ("/usr/bin", "/bin"):
         for program in Path(source).iterdir():
             link = folder / program.name
-            if not program.name.startswith(("python", "platform-python")) and not link.exists():
+            if not program.name.startswith(("python", "platform-python")) and not os.path.lexists(link):
                 link.symlink_to(program)
     return str(folder)
 

@@ -9,17 +9,25 @@ import pytest
 
 from probes.demo.voices import Behaviour
 from probes.demo.voices.process import start
+from tests.support.forks import Forks
 from tests.unit.test_cli_bench_run import Shell
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 RUN = ("llm", "localhost", "--url")
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(kind="bench") as forks:
+        yield forks
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+def shell(tmp_path: Path, forks: Forks) -> Shell:
+    return Shell(tmp_path / "home", forks)
 
 
 def test_a_quick_run_of_a_model(shell: Shell) -> None:

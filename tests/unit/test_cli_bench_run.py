@@ -16,6 +16,7 @@ import pytest
 
 from benchmarks.samples_file import read_samples
 from benchmarks.store import Store
+from tests.support.forks import Forks
 from tests.support.latency_server import serving
 from tests.support.sshd import free_port
 
@@ -32,10 +33,11 @@ def server() -> Iterator[str]:
 
 
 class Shell:
-    """Runs commands with a home of their own."""
+    """Runs commands with a home of their own: those that go to their end by ``forks``."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, forks: Forks) -> None:
         self.home = home
+        self.forks = forks
         home.mkdir()
         self.env = {
             **os.environ, "HOME": str(home), "XDG_STATE_HOME": str(home / "state"), "PYTHONPATH": str(ROOT),
@@ -50,28 +52,36 @@ class Shell:
 
     def run(self, *words: str, code: int = 0) -> tuple[Any, str]:
         """JSON of stdout and what stderr said."""
-        process = self.start(*words)
-        out, err = process.communicate(timeout=50)
-        assert process.returncode == code, (process.returncode, out[-1000:], err[-2000:])
+        done = self.finish(*words)
+        out, err = done.stdout, done.stderr
+        assert done.returncode == code, (done.returncode, out[-1000:], err[-2000:])
         return (json.loads(out) if out.startswith("[") else out), err
+
+    def finish(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return self.forks.run(["bench", *words], cwd=self.home, env=self.env)
 
     def measure(self, *words: str, passed: int = 0) -> tuple[Any, str]:
         """The only result of a run. A machine too busy to be trusted makes it invalid, which is no fault of the code."""
-        process = self.start("run", *words)
-        out, err = process.communicate(timeout=50)
-        (made,) = json.loads(out)
+        done = self.finish("run", *words)
+        (made,) = json.loads(done.stdout)
         valid = made["validity"]["verdict"] == "valid"
-        assert process.returncode == (passed if valid else 3), (process.returncode, made["validity"], err[-2000:])
-        return made, err
+        assert done.returncode == (passed if valid else 3), (done.returncode, made["validity"], done.stderr[-2000:])
+        return made, done.stderr
 
     @property
     def store(self) -> Store:
         return Store.open(self.home / "state" / "quarterdeck" / "results.sqlite3")
 
 
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    with Forks(kind="bench") as forks:
+        yield forks
+
+
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
-    return Shell(tmp_path / "home")
+def shell(tmp_path: Path, forks: Forks) -> Shell:
+    return Shell(tmp_path / "home", forks)
 
 
 API = ("api-latency", "localhost", "--url")
