@@ -260,7 +260,6 @@ def _load(lines: Sequence[str]) -> float | None:
 def _compilers(lines: Iterable[str]) -> Iterator[Compiler]:
     for line in list(lines)[:_MAX_COMPILERS]:
         name, _, version = line.partition(" ")
-        # every kind of space is one here
         yield Compiler(clean(name, 200), " ".join(clean(version, 120).split()))
 
 

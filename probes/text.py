@@ -17,6 +17,8 @@ _MAX_MARKS = 2
 def clean(text: str, limit: int = MAX_TEXT) -> str:
     """Strip control, format (bidi, zero width) and unassigned characters; bound combining marks and length.
 
+    Every kind of space is a plain one afterwards, so that what is left is printable.
+
     Args:
         text: anything a remote side sent.
         limit: characters kept; a longer text ends in an ellipsis.
@@ -32,6 +34,9 @@ def clean(text: str, limit: int = MAX_TEXT) -> str:
         if category in _DROP:
             if char in "\t\n\r":
                 out.append(" ")
+            continue
+        if category == "Zs":
+            out.append(" ")  # no-break, ideographic and thin ones are not printable, and look like this one
             continue
         if category in ("Mn", "Me"):
             marks += 1

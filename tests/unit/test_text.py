@@ -45,3 +45,7 @@ def test_clean_text_is_short_printable_and_stable(raw: str) -> None:
 @given(st.binary(max_size=2000))
 def test_bytes_of_any_kind_become_clean_text(raw: bytes) -> None:
     assert clean(clean_bytes(raw)) == clean_bytes(raw)
+
+
+def test_every_kind_of_space_is_a_plain_one() -> None:
+    assert clean("a\u00a0b\u3000c\u2009d\te") == "a b c d e"
