@@ -343,10 +343,12 @@ def test_units_not_running_come_first_and_unknown_is_said() -> None:
 
 def test_no_containers_is_not_said_where_docker_was_not_permitted() -> None:
     fleet = busy_fleet(gpus=1)
-    fleet.set_hello("gpu-000", hello(units=(), missing={"units.docker": "denied", "units_uptime_s": "error"}))
+    fleet.set_hello(
+        "gpu-000", hello(units=(), units_uptime_s=None, missing={"units.docker": "denied", "units_uptime_s": "error"})
+    )
     text = shown(SystemPanel(), view_of(fleet), 120)
     assert "no watched units, asked at an unknown time  docker — denied" in text
-    fleet.set_hello("gpu-000", hello(units=(), missing={"units.systemd": "unsupported"}))
+    fleet.set_hello("gpu-000", hello(units=(), units_uptime_s=None, missing={"units.systemd": "unsupported"}))
     assert "no containers, asked at an unknown time  no systemd" in shown(SystemPanel(), view_of(fleet), 120)
 
 
