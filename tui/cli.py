@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -9,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui.cli_bench import bench
-from tui.cli_preflight import preflight
 from tui.cli_shared import (
     EXIT_CHECK_USAGE,
     EXIT_USAGE,
@@ -26,11 +25,16 @@ from tui.cli_shared import (
     settings_of,
     targets_of,
 )
-from tui.cli_triage import audit, diagnose
 
 if TYPE_CHECKING:
     from probes.config import Settings
 
+_ELSEWHERE = {
+    "audit": "tui.cli_triage",
+    "bench": "tui.cli_bench",
+    "diagnose": "tui.cli_triage",
+    "preflight": "tui.cli_preflight",
+}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
@@ -43,7 +47,7 @@ def _print_version(ctx: click.Context, _param: click.Parameter, wanted: bool) ->
     ctx.exit()
 
 
-@click.group(cls=Interruptible, invoke_without_command=True, context_settings=_CONTEXT)
+@click.group(cls=Interruptible, elsewhere=_ELSEWHERE, invoke_without_command=True, context_settings=_CONTEXT)
 @click.option("--config", "config_path", metavar="FILE", help="Configuration file.")
 @click.option("--log-file", metavar="FILE", help="Write a log there (rotating, 5 MB, three kept, mode 0600).")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show it.")
@@ -54,6 +58,7 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
     if log_file is not None:
         _start_log(log_file, EXIT_CHECK_USAGE if ctx.invoked_subcommand == "check" else EXIT_USAGE)
     if ctx.invoked_subcommand is None:
+        gc.disable()  # imports make much and free nothing; the backend, after the first paint, enables it again
         _paint_at_once()
         from tui.keys import actions  # noqa: PLC0415
 
@@ -64,9 +69,6 @@ def main(ctx: click.Context, config_path: str | None, log_file: str | None) -> N
 
 
 def _dashboard(settings: Settings, reload_from: str | None = None) -> None:
-    import gc  # noqa: PLC0415
-
-    gc.disable()  # imports make much and free nothing; the backend, after the first paint, enables it again
     from probes.fleet import Fleet  # noqa: PLC0415
     from tui.run import run_dashboard  # noqa: PLC0415
 
@@ -181,12 +183,6 @@ def _fine_words(record: Any) -> str:
     sample = record.brief
     gpus = f"{len(sample.gpus)} GPUs" if sample.gpus else "no GPU"
     return f"{record.link.state.value}, {gpus}, {len(record.services)} services"
-
-
-main.add_command(bench)
-main.add_command(diagnose)
-main.add_command(audit)
-main.add_command(preflight)
 
 
 # --- configuration ---

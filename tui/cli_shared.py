@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from probes.config import Actions, Settings
 
@@ -37,7 +38,25 @@ class Interruptible(click.Group):
 
     Whoever closed one of our three streams gets the null device there: else the next file or socket would take its
     place, and be written to.
+
+    Args:
+        args: click's.
+        elsewhere: commands by name and the modules that have them, imported when one is needed: not by the dashboard.
+        more: click's.
     """
+
+    def __init__(self, *args: Any, elsewhere: Mapping[str, str] | None = None, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self._elsewhere = dict(elsewhere or {})
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of all commands."""
+        return sorted([*super().list_commands(ctx), *self._elsewhere])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, or None."""
+        module = self._elsewhere.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if module is None else getattr(import_module(module), cmd_name)
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Run the command line."""

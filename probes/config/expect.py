@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from msgspec import Struct, field
 
 from probes.config.schema import BAD, Report, Table, join, shown
 from probes.text import clean
@@ -20,8 +21,7 @@ _JSON_EXPECTED: Final = "text, a number, true, false, or a list of these"
 _MAX_DEPTH: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Expect:
+class Expect(Struct, frozen=True):
     """Statuses and JSON values that mean healthy; empty: nothing was said."""
 
     status: tuple[int, ...] = ()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any, Final, cast
+
+from msgspec import Struct, field
 
 from probes.config.aws import Labels
 from probes.config.expect import EXPECT, Expect
@@ -46,8 +47,7 @@ KIND_DEFAULTS: Final[dict[ServiceKind, tuple[int | None, str | None, Expect]]] =
 HTTP_KINDS: Final = frozenset(kind for kind, (_, path, _) in KIND_DEFAULTS.items() if path)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceEntry:
+class ServiceEntry(Struct, frozen=True):
     """One service as written: ``name`` is None if wrong, ``service`` None if anything is."""
 
     key: str
@@ -55,16 +55,14 @@ class ServiceEntry:
     service: Service | None
 
 
-@dataclass(frozen=True, slots=True)
-class NamedService:
+class NamedService(Struct, frozen=True):
     """A reference to a shared service."""
 
     key: str
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class HostEntry:
+class HostEntry(Struct, frozen=True):
     """One host as written, its right fields only, services not yet looked up."""
 
     key: str

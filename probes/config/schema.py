@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+
+from msgspec import Struct, field
 
 from probes.text import clean
 
@@ -24,8 +25,7 @@ _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _MAX_LINES = 200
 
 
-@dataclass(slots=True)
-class Report:
+class Report(Struct):
     """Collects mistakes of one file. ``lines`` are ready to be shown."""
 
     file: str
@@ -86,8 +86,7 @@ def near(word: str, known: Sequence[str]) -> str:
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """Text on one line without control characters.
 
     ``pattern`` must match all of it; ``expected`` describes that in words.
@@ -115,8 +114,7 @@ class Text:
         return BAD
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(Struct, frozen=True):
     """A finite number in ``low..high``; ``above`` makes the lower bound exclusive. ``noun`` completes "is not ..."."""
 
     low: float
@@ -149,8 +147,7 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else str(value)
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """true or false."""
 
     def check(self, value: Any, key: str, report: Report) -> Any:
@@ -161,8 +158,7 @@ class Flag:
         return BAD
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """One of a few values, compared with their type (``True`` is not 1)."""
 
     values: tuple[str | int | bool, ...]
@@ -183,8 +179,7 @@ def one_of(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """A list of values under one rule, kept as a tuple without the wrong ones (whose mistakes are noted)."""
 
     item: Rule
@@ -204,8 +199,7 @@ class ListOf:
         return tuple(item for item in checked if item is not BAD)
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     """A table with free names, each value under one rule."""
 
     item: Rule
@@ -228,8 +222,7 @@ class MapOf:
         return kept
 
 
-@dataclass(frozen=True, slots=True)
-class AnyTable:
+class AnyTable(Struct, frozen=True):
     """A table that is kept as it stands, as long as JSON can hold it too."""
 
     max_depth: int = 8
@@ -267,8 +260,7 @@ def _plain_number(value: object) -> bool:
     return isinstance(value, int) and value.bit_length() <= 64
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(Struct, frozen=True):
     """A table with known names. ``finish`` may check what spans several fields and build the value to keep.
 
     Only the fields that were given and right are kept: the caller's types hold the defaults. ``finish`` gets what was

@@ -5,10 +5,11 @@ from __future__ import annotations
 import glob
 import re
 import shlex
-from dataclasses import dataclass, field
 from fnmatch import translate
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,8 +22,7 @@ _MAX_DEPTH: Final = 16  # as ssh's own
 _MAX_NAMES: Final = 20_000
 
 
-@dataclass(slots=True)
-class Aliases:
+class Aliases(Struct):
     """Concrete ``Host`` names in file order, and the pattern lines; ``in`` asks whether a name is spoken of at all.
 
     A line ``Host *`` alone makes no name known: it holds for everything.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from probes.errors import ConfigError
 from probes.inventory.ssh_config import read_aliases
@@ -24,8 +25,7 @@ _NAME = re.compile(r"[^\s\-:/@\[\],][^\s:/@\[\],]{0,254}")
 _EXPECTED = "a configured host or group, an ssh_config alias, or user@host[:port]"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """``[user@]address[:port]`` taken apart; the address is without brackets."""
 
     address: str
