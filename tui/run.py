@@ -64,15 +64,15 @@ def make_app(
     results: Path | None = None,
 ) -> QuarterdeckApp:
     """The application on a real supervisor. ``results``: where benchmarks are stored; None: the user's state folder."""
+    # Textual reads keys and writes the screen in threads of their own, which otherwise get their turn from a busy loop
+    # only after 5 ms: the first paint would come 25 ms late
+    sys.setswitchinterval(SWITCH_S)
     warning = raise_fd_limit(len(settings.hosts))
     if warning is not None:
         fleet.event(None, Severity.WARNING, "limits", warning)
 
     async def backend() -> Backend:
         gc.enable()  # off since before the imports, for a quick first paint
-        # Textual reads keys and writes the screen in threads of their own, which otherwise get their turn from a busy
-        # loop only after 5 ms
-        sys.setswitchinterval(SWITCH_S)
         # asyncssh takes 350 ms to import: in a thread, while the first screen is already there
         module: Any = await asyncio.to_thread(importlib.import_module, "probes.hosts.supervisor")
         return measured(module.Supervisor(app.settings, fleet, app.asker, world=world, first=app.first), fleet)

@@ -33,7 +33,11 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> dict[tuple[str
     if not isinstance(command, click.Group):
         return {path: command}
     found = {path: command} if command.invoke_without_command else {}
-    for name, sub in command.commands.items():
+    ctx = click.Context(command)
+    for name in command.list_commands(ctx):
+        sub = command.get_command(ctx, name)
+        assert sub is not None
+        assert sub.name == name
         found |= leaves(sub, (*path, name))
     return found
 
