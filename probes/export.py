@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from probes.fleet import Fleet, HostRecord
-    from probes.model import Event, Link, Missing, Process, Sample, ServiceState
+    from probes.model import Event, Hello, Link, Missing, Process, Sample, ServiceState
 
 SCHEMA_VERSION: Final = 1
 
@@ -78,11 +78,11 @@ def sample(record: HostRecord, now_boot_s: float) -> dict[str, Any] | None:
         top["processes"] = "not_yet"
     elif "processes" in processes.missing:
         top["processes"] = processes.missing["processes"]
-    if hello is not None:
-        top.update({f"versions.{key}": reason for key, reason in hello.missing.items() if key in _VERSIONS})
+    top.update(_reasons(hello))
+    age_s = record.age_s(now_boot_s)
     return {
         "taken_at": clock.rfc3339(record.sample_at_wall_s),
-        "age_s": _number(record.age_s(now_boot_s), 3),
+        "age_s": _number(age_s, 3),
         "lag_s": _number(record.lag_s, 3),
         "interval_s": _number(value.interval_s, 3),
         "mode": hello.mode if hello is not None else None,
@@ -98,12 +98,36 @@ def sample(record: HostRecord, now_boot_s: float) -> dict[str, Any] | None:
         "hostname": hello.hostname if hello is not None else None,
         "boot_id": hello.boot_id if hello is not None else None,
         "units": None if hello is None or hello.units is None else [_struct(unit) for unit in hello.units],
+        "units_age_s": _number(_units_age_s(hello, value, age_s), 1),
         "agent": {**_struct(value.agent), "missing": _part(missing, "agent")},
         "missing": {**{key: reason for key, reason in missing.items() if "." not in key}, **top},
     }
 
 
 _VERSIONS: Final = ("driver", "cuda", "os", "kernel")
+_GREETED: Final = ("mode", "hostname", "boot_id", "units", "units_age_s", *(f"versions.{name}" for name in _VERSIONS))
+
+
+def _reasons(hello: Hello | None) -> Missing:
+    """Why something is not known that a host says when it is greeted."""
+    if hello is None:
+        return dict.fromkeys(_GREETED, "not_yet")
+    found: Missing = {}
+    for key, reason in hello.missing.items():
+        if key in _VERSIONS:
+            found[f"versions.{key}"] = reason
+        elif key in ("units", "units.docker", "units.systemd", "boot_id"):
+            found[key] = reason
+    if hello.units_uptime_s is None:
+        found["units_age_s"] = hello.missing.get("units_uptime_s") or hello.missing.get("units", "error")
+    return found
+
+
+def _units_age_s(hello: Hello | None, value: Sample, age_s: float | None) -> float | None:
+    """How long ago the host asked for its units, by its own clock."""
+    if hello is None or hello.units_uptime_s is None or age_s is None:
+        return None
+    return max(value.uptime_s - hello.units_uptime_s, 0.0) + age_s
 
 
 def _cpu(value: Sample) -> dict[str, Any]:

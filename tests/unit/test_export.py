@@ -6,11 +6,12 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from probes import clock, export, exposition
 from probes.fleet import Fleet, new_link
-from probes.model import Health, Host, LinkState, PortState, Sample, Service, ServiceState
+from probes.model import Health, Hello, Host, LinkState, PortState, Sample, Service, ServiceState, Unit
 from tests.support.fleets import gpu, hello, lost, processes
 from tests.support.fleets import sample as any_sample
 
@@ -137,3 +138,41 @@ def test_csv_has_one_value_a_line_with_its_age_or_its_reason() -> None:
     assert gone[0]["value"] == ""
     assert gone[0]["missing"] == "gpu_lost"
     assert {r["value"] for r in rows if r["host"] == "b" and r["field"] == "state"} == {"unreachable"}
+
+
+@pytest.mark.parametrize(
+    ("greeting", "why"),
+    [
+        (None, "not_yet"),
+        (
+            hello(units=None, units_uptime_s=None, boot_id=None, missing={"units": "denied", "boot_id": "error"}),
+            "denied",
+        ),
+        (hello(units=(), units_uptime_s=None, missing={"units_uptime_s": "error", "units.docker": "denied"}), "error"),
+    ],
+)
+def test_nothing_of_a_sample_is_null_without_a_reason(greeting: Hello | None, why: str) -> None:
+    fleet = Fleet([Host("a", "a")])
+    if greeting is not None:
+        fleet.set_hello("a", greeting)
+    fleet.ingest("a", sample(0, xid_events=None, missing={"xid_events": "denied"}), clock.boot_s(), 0.002)
+    (host,) = _plain(export.snapshot(fleet))["hosts"]
+    found = host["sample"]
+    nulls = {key for key, value in found.items() if value is None}
+    nulls |= {f"versions.{key}" for key, value in found["versions"].items() if value is None}
+    assert {"xid_events", "processes", "units_age_s"} <= nulls
+    assert nulls <= found["missing"].keys()
+    assert found["missing"]["units_age_s"] == why
+    if greeting is not None and greeting.units is not None:
+        assert found["missing"]["units.docker"] == "denied"
+
+
+def test_units_have_the_age_of_their_asking() -> None:
+    fleet = Fleet([Host("a", "a")])
+    now = clock.boot_s()
+    fleet.set_hello("a", hello(units=(Unit("docker", "web", "running", "Up"),), units_uptime_s=1000.0))
+    fleet.ingest("a", sample(0, uptime_s=1060.0), now - 2.0, 0.0)
+    (host,) = _plain(export.snapshot(fleet))["hosts"]
+    assert host["sample"]["units"] == [{"kind": "docker", "name": "web", "state": "running", "detail": "Up"}]
+    assert 62.0 <= host["sample"]["units_age_s"] <= 62.0 + (clock.boot_s() - now) + 0.1
+    assert "units_age_s" not in host["sample"]["missing"]
