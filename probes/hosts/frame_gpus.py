@@ -34,6 +34,7 @@ class GpuFrames:
         #: by index; the host's clock when the row came, None before the first sample told it
         self._rows: dict[int, tuple[GpuRow, float | None]] = {}
         self._first_s: float | None = None
+        self._silent = False
         self._ended: Reason | None = None
         self._said: Reason | None = None
         self._apps: tuple[App, ...] | None = None
@@ -118,7 +119,9 @@ class GpuFrames:
 
     def why_no_version(self) -> Reason:
         """Why the driver's or CUDA's version is not known."""
-        return self._ended or self._said or ("not_yet" if self._table is None else "unsupported")
+        if self._table is None:
+            return self._ended or self._said or ("timeout" if self._silent else "not_yet")
+        return self._ended or self._said or "unsupported"
 
     def view(self, now_s: float, limit_s: float, *, has_smi: bool) -> tuple[tuple[Gpu, ...], Reason | None]:
         """The rows of a sample, or a reason why there are none.
@@ -135,8 +138,8 @@ class GpuFrames:
             self._rows = {index: (row, now_s if at_s is None else at_s) for index, (row, at_s) in self._rows.items()}
         if not self._rows:
             # its first answer takes seconds on a host without persistence mode
-            waiting = now_s - self._first_s <= max(limit_s, 10.0)
-            return (), self._ended or ("not_yet" if waiting else "timeout")
+            self._silent = now_s - self._first_s > max(limit_s, 10.0)
+            return (), self._ended or ("timeout" if self._silent else "not_yet")
         ages_s = {index: now_s - (now_s if at_s is None else at_s) for index, (_, at_s) in self._rows.items()}
         out: list[Gpu] = []
         for index in sorted(self._rows):

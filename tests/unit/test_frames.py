@@ -421,6 +421,15 @@ def test_a_network_disk_that_does_not_answer_is_a_timeout_a_local_one_an_error()
     assert old.disks[0].missing["total_bytes"] == "timeout"
 
 
+def test_an_nvidia_smi_that_says_nothing_is_late_with_its_versions_too() -> None:
+    decoder = FrameDecoder()
+    feed(decoder, "H hostname x\nH smi yes")
+    hello, early = feed(decoder, frame(1.0, 0))
+    assert (hello.missing["driver"], hello.missing["cuda"], early.missing["gpus"]) == ("not_yet",) * 3
+    hello, late = feed(decoder, frame(12.0, 0))
+    assert (hello.missing["driver"], hello.missing["cuda"], late.missing["gpus"]) == ("timeout",) * 3
+
+
 def test_units_come_from_both_programs() -> None:
     decoder = FrameDecoder()
     feed(decoder, "H hostname x\nH smi no\nS ssh.service loaded active running OpenSSH\nS status 0")
