@@ -79,10 +79,9 @@ def sample(record: HostRecord, now_boot_s: float) -> dict[str, Any] | None:
     elif "processes" in processes.missing:
         top["processes"] = processes.missing["processes"]
     top.update(_reasons(hello))
-    age_s = record.age_s(now_boot_s)
     return {
         "taken_at": clock.rfc3339(record.sample_at_wall_s),
-        "age_s": _number(age_s, 3),
+        "age_s": _number(record.age_s(now_boot_s), 3),
         "lag_s": _number(record.lag_s, 3),
         "interval_s": _number(value.interval_s, 3),
         "mode": hello.mode if hello is not None else None,
@@ -98,7 +97,7 @@ def sample(record: HostRecord, now_boot_s: float) -> dict[str, Any] | None:
         "hostname": hello.hostname if hello is not None else None,
         "boot_id": hello.boot_id if hello is not None else None,
         "units": None if hello is None or hello.units is None else [_struct(unit) for unit in hello.units],
-        "units_age_s": _number(_units_age_s(hello, value, age_s), 1),
+        "units_age_s": _number(record.units_age_s(now_boot_s), 1),
         "agent": {**_struct(value.agent), "missing": _part(missing, "agent")},
         "missing": {**{key: reason for key, reason in missing.items() if "." not in key}, **top},
     }
@@ -121,13 +120,6 @@ def _reasons(hello: Hello | None) -> Missing:
     if hello.units_uptime_s is None:
         found["units_age_s"] = hello.missing.get("units_uptime_s") or hello.missing.get("units", "error")
     return found
-
-
-def _units_age_s(hello: Hello | None, value: Sample, age_s: float | None) -> float | None:
-    """How long ago the host asked for its units, by its own clock."""
-    if hello is None or hello.units_uptime_s is None or age_s is None:
-        return None
-    return max(value.uptime_s - hello.units_uptime_s, 0.0) + age_s
 
 
 def _cpu(value: Sample) -> dict[str, Any]:

@@ -129,6 +129,13 @@ class HostRecord:
             return None
         return now_boot_s - self.sample_at_boot_s + (self.lag_s or 0.0)
 
+    def units_age_s(self, now_boot_s: float) -> float | None:
+        """How long ago the host asked for its units, in seconds, by its own clock; None: it is not known."""
+        age_s, sample, hello = self.age_s(now_boot_s), self.brief, self.hello
+        if age_s is None or sample is None or hello is None or hello.units_uptime_s is None:
+            return None
+        return max(sample.uptime_s - hello.units_uptime_s, 0.0) + age_s
+
 
 class Fleet:
     """The store. ``hosts`` keeps the configured order; ``events`` the newest last, bounded."""

@@ -1419,20 +1419,16 @@ def ask_socket(path, request):
         sock.connect(path)
         sock.sendall(request)
         while True:
-            left = until - time.monotonic()
-            if left <= 0:
-                raise OSError(errno.ETIMEDOUT, "no end")
-            sock.settimeout(left)
-            try:
-                chunk = sock.recv(65536)
-            except _socket.timeout:
-                raise OSError(errno.ETIMEDOUT, "no answer")
+            sock.settimeout(max(until - time.monotonic(), 0.001))
+            chunk = sock.recv(65536)
             if not chunk:
                 return b"".join(chunks)
             chunks.append(chunk)
             size += len(chunk)
             if size > MAX_DOCKER_BYTES:
                 raise ValueError("docker's answer is over %d bytes" % (MAX_DOCKER_BYTES,))
+    except _socket.timeout:
+        raise OSError(errno.ETIMEDOUT, "no whole answer")
     finally:
         sock.close()
 

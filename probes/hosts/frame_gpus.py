@@ -119,9 +119,11 @@ class GpuFrames:
 
     def why_no_version(self) -> Reason:
         """Why the driver's or CUDA's version is not known."""
-        if self._table is None:
-            return self._ended or self._said or ("timeout" if self._silent else "not_yet")
-        return self._ended or self._said or "unsupported"
+        if (said := self._ended or self._said) is not None:
+            return said
+        if self._table is not None:
+            return "unsupported"
+        return "timeout" if self._silent else "not_yet"
 
     def view(self, now_s: float, limit_s: float, *, has_smi: bool) -> tuple[tuple[Gpu, ...], Reason | None]:
         """The rows of a sample, or a reason why there are none.

@@ -11,6 +11,7 @@ import asyncssh
 
 from probes.errors import AuthError, ConnectError, HandshakeError, HostKeyChangedError, HostKeyUnknownError, LinkError
 from probes.hosts.by_hand import forget_key_command, ssh_command
+from probes.inventory.targets import known_name
 from probes.text import clean
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class Handshake:
         """Decide about a key that is not among the trusted ones; true only for accept-new of an unknown host."""
         print_ = key.get_fingerprint()
         plan = self._plan
-        name = plan.address if plan.port == 22 else f"[{plan.address}]:{plan.port}"
+        name = known_name(plan.address, plan.port)
         if key in self._trusted.revoked:
             self._key_error = HostKeyChangedError(
                 f"{name} presents {key.get_algorithm()} {print_}, which is marked as revoked in known_hosts",

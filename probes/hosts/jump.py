@@ -48,13 +48,12 @@ class JumpPool:
     class Lease:
         """One user's hold on a shared jump connection."""
 
-        __slots__ = ("_key", "_pool", "_shared", "spec", "ssh")
+        __slots__ = ("_key", "_pool", "_shared", "ssh")
 
         def __init__(self, pool: JumpPool, key: _Key, shared: _Shared, ssh: Any) -> None:
             self._pool: JumpPool | None = pool
             self._key = key
             self._shared = shared
-            self.spec = key[0]
             self.ssh = ssh
 
         def release(self) -> None:

@@ -17,6 +17,7 @@ import asyncssh
 from msgspec import Struct
 
 from probes import clock
+from probes.inventory.targets import known_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,8 +110,7 @@ class KnownHosts:
         if not path.is_absolute():
             raise FileNotFoundError(errno.ENOENT, "no home folder is known", file)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        name = host if port == 22 else f"[{host}]:{port}"
-        line = f"{name} ".encode() + key.export_public_key("openssh").strip() + b"\n"
+        line = f"{known_name(host, port)} ".encode() + key.export_public_key("openssh").strip() + b"\n"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

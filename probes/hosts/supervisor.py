@@ -16,7 +16,7 @@ from probes.evidence import HoldState, PortHold
 from probes.fleet import new_link
 from probes.hosts import inside as asked
 from probes.hosts.asker import Asker, NobodyToAsk
-from probes.hosts.by_hand import known_hosts_option
+from probes.hosts.by_hand import way_options
 from probes.hosts.collector import Collector
 from probes.hosts.intake import Intake
 from probes.hosts.session import HostSession
@@ -215,13 +215,10 @@ class Supervisor:
             argv += ["-p", str(host.port)]
         if host.user is not None:
             argv += ["-l", host.user]
-        for path in host.identity_files or ssh.identity_files:
-            argv += ["-i", path]
-        if host.known_hosts or ssh.known_hosts != usual.known_hosts:
-            argv += ["-o", known_hosts_option(host.known_hosts or ssh.known_hosts)]
-        if host.proxy_jump:
-            argv += ["-J", host.proxy_jump]
-        return [*argv, "--", host.address]
+        own = host.known_hosts or ssh.known_hosts != usual.known_hosts
+        known_hosts = (host.known_hosts or ssh.known_hosts) if own else None
+        way = way_options(host.identity_files or ssh.identity_files, known_hosts, host.proxy_jump)
+        return [*argv, *way, "--", host.address]
 
     # --- tunnels for the service prober ---
 

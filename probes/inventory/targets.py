@@ -130,3 +130,8 @@ def _ad_hoc(name: str, aliases: Aliases, known: list[str]) -> Host:
         hint = f"; did you mean {' or '.join(close)}?" if close else ""
         raise ValueError(f"{label}: unknown host; expected {_EXPECTED}{hint}")
     return Host(id=name, address=target.address, user=target.user, port=target.port)
+
+
+def known_name(address: str, port: int) -> str:
+    """How known_hosts spells a server."""
+    return address if port == 22 else f"[{address}]:{port}"

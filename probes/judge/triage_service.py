@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from probes.evidence import KeyCheck, Opening, PortProbe
+from probes.inventory.targets import known_name
 from probes.judge.diagnosis import Action, Confidence, Outcome, Verdict
 from probes.judge.triage_case import banner_changed, ssh_opening, stranger, tls_fine
 from probes.judge.triage_commands import actions, aws, command
@@ -180,8 +181,7 @@ def _differs(port: PortProbe) -> _Difference | None:
 
 
 def _not_yours(case: Case, port: PortProbe, differs: _Difference) -> Verdict:
-    number = port.service.port
-    name = port.address if number == 22 else f"[{port.address}]:{number}"
+    name = known_name(port.address, port.service.port)
     on_file = Action("show the key on file", command("ssh-keygen -F {name}", name=name))
     verdict = Verdict(
         row=24,

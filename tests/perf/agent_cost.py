@@ -7,8 +7,8 @@ On a machine with other users the ratios mean more than the percentages. ``--pai
 alternating order.
 
 CPU is read from the processes' own clocks in nanoseconds; they include threads that ended, which
-``/proc/PID/task/*/schedstat`` forgets. What ended children cost (of the Python agent docker and systemctl, once a
-minute; of the ``sh`` agent every program) is given apart, in ticks of 10 ms, and so is the CPU of the start (compiling
+``/proc/PID/task/*/schedstat`` forgets. What ended children cost (of the Python agent systemctl, every five
+minutes; of the ``sh`` agent every program) is given apart, in ticks of 10 ms, and so is the CPU of the start (compiling
 the source). What reading a GPU adds is only in the figures where the machine has one; ``gpus`` says how many there were.
 """
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from benchmarks.errors import BenchError, NotMeasurableError
-from benchmarks.model import Outcome, Side
+from benchmarks.model import Done, Outcome, Side
 from benchmarks.synthesis import voicevox
 from benchmarks.synthesis.voicevox import Voice, choose
 from probes.demo.voices import Behaviour, OpenVoice, Pages, Stranger, Style, Voicevox, serve
@@ -196,6 +196,15 @@ async def test_a_url_with_a_prefix() -> None:
             assert (await run.preflight()).endpoint == f"{running.url}/tts"
 
 
+async def checked(service: Voicevox) -> Done:
+    """One request to a service, by the mode that validates."""
+    async with serve(service) as running:
+        (spec,) = planned(running, mode="check")
+        async with made(spec, running) as run:
+            await run.preflight()
+            return await run.once(0, 0)
+
+
 async def test_a_query_that_is_none() -> None:
     class Broken(Voicevox):
         def _audio_query(self, request):
@@ -203,11 +212,7 @@ async def test_a_query_that_is_none() -> None:
 
             return as_json(["not", "a", "query"])
 
-    async with serve(Broken()) as running:
-        (spec,) = planned(running, mode="check")
-        async with made(spec, running) as run:
-            await run.preflight()
-            done = await run.once(0, 0)
+    done = await checked(Broken())
     assert done.outcome is Outcome.INVALID_BODY
     assert "answered no AudioQuery" in done.detail
 
@@ -223,11 +228,7 @@ async def test_a_file_of_another_rate_than_the_query_announced_is_not_measured()
             reply.body = bytes(body)
             return reply
 
-    async with serve(Mislabelled()) as running:
-        (spec,) = planned(running, mode="check")
-        async with made(spec, running) as run:
-            await run.preflight()
-            done = await run.once(0, 0)
+    done = await checked(Mislabelled())
     assert done.outcome is Outcome.INVALID_BODY
     assert "the file says 12000 Hz, the query said 24000 Hz" in done.detail
 

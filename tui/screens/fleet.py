@@ -133,8 +133,7 @@ class FleetScreen(Screen[None]):
     @property
     def selected(self) -> str | None:
         """The host under the cursor; none where it is not shown: a key must not act on what nobody sees."""
-        host_id = self.grid.cursor_host
-        return host_id if self.board.at(host_id) is not None else None
+        return self.grid.cursor_host if self.grid.selected_row is not None else None
 
     @guarded
     def on_fleet_grid_moved(self) -> None:

@@ -119,10 +119,8 @@ def _units_summary(units: Sequence[Unit], hello: Hello, view: View) -> list[Span
     spans: list[Span] = [(f"{len(units)} found" if units else f"no {asked}", "muted")]
     if ill:
         spans.append((f", {ill} not running", "warn"))
-    sample, age = view.record.sample, "at an unknown time"
-    if sample is not None and hello.units_uptime_s is not None:
-        age = f"{duration_text(sample.uptime_s - hello.units_uptime_s + (view.age_s or 0.0))} ago"
-    spans.append((f", asked {age}", "muted"))
+    age_s = view.record.units_age_s(view.now_s)
+    spans.append((f", asked {'at an unknown time' if age_s is None else f'{duration_text(age_s)} ago'}", "muted"))
     for name in absent:
         if hello.missing[f"units.{name}"] == "unsupported":
             spans.append((f"  no {name}", "muted"))
